@@ -1,0 +1,1 @@
+"""Finding prefixes in installed files and moving them; knows no opam and no store."""
