@@ -138,10 +138,10 @@ def find(data: bytes, needle: bytes, start: int = 0, end: int | None = None) -> 
 
 
 def left_boundary(data: bytes, at: int) -> bool:
-    """Tell whether a path may begin at ``at``.
+    r"""Tell whether a path may begin at ``at``.
 
     A path byte or a slash before it says that it is the tail of a longer path, except for a flag that
-    is glued to its path (``-I/x``), an escape of a program text (``\\n/x``) and a ``file://`` address.
+    is glued to its path (``-I/x``), an escape of a program text (``\n/x``) and a ``file://`` address.
     """
     if at == 0 or (data[at - 1] not in PATH_BYTES and data[at - 1] != 0x2F):
         return True
