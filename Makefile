@@ -1,0 +1,46 @@
+# `make demo` shows what the project does, `make test` is what has to pass before a change goes in.
+# Both install what they need first; see scripts/setup.
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup dev demo test lint unit integration medium format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## .venv and the system packages that are missing
+	@scripts/setup
+
+dev:
+	@scripts/setup --dev
+
+demo: setup ## build some libraries once, then get them back without a download (DEMO_DIR=./.demo, DEMO_FLAGS=--short)
+	@$(BIN)/python -m demo $(DEMO_FLAGS)
+
+# One recipe line per tool: the first that fails stops the run, and pytest's summary is the last thing printed.
+test: lint ## everything: linters, types, unit, behaviour and integration tests
+	@$(PYTEST) -m "not slow"
+
+lint: dev ## ruff, mypy, import-linter
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+
+unit: dev ## unit and behaviour tests: no opam needed, seconds
+	@$(PYTEST) tests/unit tests/behaviour
+
+integration: dev ## tests with a real opam on a small set of packages
+	@$(PYTEST) tests/integration -m "not slow"
+
+medium: ## the long integration run (many packages; the C libraries that they want are installed)
+	@scripts/setup --dev --medium
+	@$(PYTEST) tests/integration
+
+format: dev ## let ruff rewrite the files
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+clean: ## remove what setup and the demo made
+	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
