@@ -1,0 +1,201 @@
+"""Prefixes inside ELF files: OCaml string blocks, C strings, debug sections, and the canary of hidden ones.
+
+Nothing here changes the length of a file. A C string keeps its length as well, because linkers let one
+string be the tail of another: the new prefix is padded with slashes.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Kind, Occurrence
+from opambin.relocate import blocks, elf
+from opambin.relocate.located import Located
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opambin.relocate.spelling import Hit, Spelling
+
+CANARY = 8  # slashes; a compiler that moves a string through registers moves eight bytes at a time
+_SLASH_RUN = re.compile(rb"/{%d,}" % CANARY)
+_BLOCK_SECTIONS = (".data", ".ldata")
+
+
+@dataclass(slots=True)
+class _Edits:
+    """What is found so far; the bytes are changed at the same length."""
+
+    content: bytearray
+    occurrences: list[Occurrence] = field(default_factory=list)
+    bound: list[Bound] = field(default_factory=list)
+    leaks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A hit, the section that holds it, and how to name it."""
+
+    hit: Hit
+    section: elf.Section
+    where: str
+
+
+def slash_runs(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield start and end of every run of slashes that only a padded prefix should have."""
+    at = data.find(b"/" * CANARY)
+    while at >= 0:
+        run = _SLASH_RUN.match(data, at)
+        assert run is not None  # noqa: S101 - the run begins with the slashes just found
+        yield at, run.end()
+        at = data.find(b"/" * CANARY, run.end())
+
+
+def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = False) -> Located:
+    """Bring an ELF file into placeholder form.
+
+    Bytes after the end of the ELF file proper (an appended bytecode program) are not looked at.
+
+    Args:
+        data: The file.
+        spelling: Of the prefix.
+        path: For the reasons that are reported.
+        keep_length: Pad blocks with slashes instead of shrinking them: the program has lengths compiled in.
+
+    Raises:
+        BadDataError: It is not an ELF file that can be read; :func:`elf.parse` says why.
+    """
+    file = elf.parse(data)
+    hits = [hit for hit in spelling.hits(data) if hit.offset < file.end]
+    return _Locator(data, file, path, keep_length).run(hits)
+
+
+class _Locator:
+    """One pass over one ELF file."""
+
+    def __init__(self, data: bytes, file: elf.Elf, path: str, keep_length: bool) -> None:
+        self._data = data
+        self._file = file
+        self._path = path
+        self._keep_length = keep_length
+        self._edits = _Edits(bytearray(data))
+        self._index = file.index()
+
+    def run(self, hits: list[Hit]) -> Located:
+        in_block: dict[int, tuple[blocks.Block, list[_Place]]] = {}
+        for hit in hits:
+            self._sort(hit, in_block)
+        for block, places in in_block.values():
+            self._block(block, places)
+        self._canary(hits)
+        edits = self._edits
+        edits.occurrences.sort(key=lambda found: found.offset)
+        return Located(bytes(edits.content), tuple(edits.occurrences), tuple(edits.bound), edits.leaks)
+
+    def _sort(self, hit: Hit, in_block: dict[int, tuple[blocks.Block, list[_Place]]]) -> None:
+        section = self._index.at(hit.offset)
+        if hit.build:
+            self._edits.leaks += 1
+            return
+        if section is None:
+            self._refuse(hit, "outside of all sections")
+            return
+        place = _Place(hit, section, section.name)
+        if section.debug:
+            self._debug(place)
+        elif not section.allocated:
+            self._refuse(hit, f"in section {section.name}, which is unknown")
+        else:
+            self._string(place, in_block)
+
+    def _debug(self, place: _Place) -> None:
+        if place.hit.padded and place.hit.length == PADDED_LENGTH:
+            self._in_place(place, functional=False)
+        else:
+            self._edits.leaks += 1
+
+    def _string(self, place: _Place, in_block: dict[int, tuple[blocks.Block, list[_Place]]]) -> None:
+        block = self._block_of(place)
+        if block is not None and not self._keep_length:
+            in_block.setdefault(block.header, (block, []))[1].append(place)
+        elif place.hit.padded and place.hit.length == PADDED_LENGTH:
+            self._in_place(place, functional=True)
+        else:
+            self._refuse(place.hit, f"unpadded in a string of {place.where}, which cannot grow")
+
+    def _block_of(self, place: _Place) -> blocks.Block | None:
+        """Return the string block that holds a hit; it begins after the last NUL before the hit."""
+        section, offset = place.section, place.hit.offset
+        if not section.name.startswith(_BLOCK_SECTIONS):
+            return None
+        header = self._data.rfind(b"\0", section.offset, offset) + 1 - blocks.WORD
+        if header < section.offset or (header - section.offset) % blocks.WORD:
+            return None
+        block = blocks.string_at(self._data, header, section.end)
+        if block is None or place.hit.end > block.start + block.length:
+            return None
+        known = self._file.has_symbol(self._data, section, block.start) or blocks.has_neighbours(
+            self._data, block, section.offset, section.end
+        )
+        return block if known else None
+
+    def _block(self, block: blocks.Block, places: list[_Place]) -> None:
+        section = places[0].section
+        if blocks.enclosing(self._data, block, section.offset, section.end):
+            self._refuse(places[0].hit, f"two readings of a string block in {section.name}")
+            return
+        old = self._data[block.start : block.start + block.length]
+        hits = [place.hit for place in places]
+        value = _placed(old, hits, block.start)
+        if len(value) > block.capacity:
+            self._refuse(hits[0], f"unpadded in a string block of {section.name} without room to grow")
+            return
+        self._edits.content[block.header : block.end] = blocks.encode(value, block.room)
+        self._edits.occurrences += _block_occurrences(block, value, section.name)
+
+    def _in_place(self, place: _Place, *, functional: bool) -> None:
+        at = place.hit.offset
+        self._edits.content[at : at + PADDED_LENGTH] = PLACEHOLDER
+        self._edits.occurrences.append(
+            Occurrence(Kind.CSTRING, at, PADDED_LENGTH, functional, where=place.where)
+        )
+
+    def _refuse(self, hit: Hit, problem: str) -> None:
+        self._edits.bound.append(Bound(self._path, f"prefix at byte {hit.offset} {problem}"))
+
+    def _canary(self, hits: list[Hit]) -> None:
+        """Look for what is left of a padded prefix that a compiler copied through registers."""
+        ends = {hit.offset: hit.end for hit in hits if hit.padded}
+        starts = sorted(ends)
+        seen = set()
+        for start, end in slash_runs(self._data):
+            section = self._index.at(start)
+            number = bisect_right(starts, start) - 1
+            whole = number >= 0 and end <= ends[starts[number]]
+            if whole or section is None or not section.allocated or section.name in seen:
+                continue
+            seen.add(section.name)
+            reason = f"slash run of {end - start} at byte {start} in {section.name}: part of a hidden prefix"
+            self._edits.bound.append(Bound(self._path, reason))
+
+
+def _block_occurrences(block: blocks.Block, value: bytes, where: str) -> Iterator[Occurrence]:
+    starts = [found.start() for found in re.finditer(re.escape(PLACEHOLDER), value)]
+    rest = len(value) - PADDED_LENGTH * len(starts)
+    longest = (block.capacity - rest) // len(starts)
+    for start in starts:
+        yield Occurrence(
+            Kind.BLOCK, block.start + start, longest, anchor=(block.header, block.room), where=where
+        )
+
+
+def _placed(value: bytes, hits: list[Hit], base: int) -> bytes:
+    """Replace the hits in ``value``, which begins at ``base`` of the file, by the placeholder."""
+    parts, done = [], 0
+    for hit in hits:
+        parts += [value[done : hit.offset - base], PLACEHOLDER]
+        done = hit.end - base
+    return b"".join([*parts, value[done:]])
