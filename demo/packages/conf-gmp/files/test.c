@@ -1,0 +1,7 @@
+#include <gmp.h>
+
+void test(void) {
+  mpz_t n;
+  mpz_init(n);
+  mpz_clear(n);
+}
