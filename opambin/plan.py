@@ -1,0 +1,247 @@
+"""What to do with each package of a plan: restore it, run its checks, or leave it to opam, and why.
+
+No I/O of its own: the store is asked through :class:`Shelf`, installed packages through
+:class:`Installed`. Packages are looked at in opam's order, dependencies first, so that the outputs which
+are picked fit together: what is installed already comes first, then what was picked before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Protocol
+
+from opambin.opam import file as opam_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from opambin.model import ConeKey, Import, Manifest, OutputId, Package, PackageName, Symbol
+    from opambin.universe import Keyed, Node, Universe
+
+MACHINE_SYMBOLS = ("file",)
+"""Kinds of symbols that this machine provides, not the output of a dependency."""
+
+
+class Verdict(StrEnum):
+    """What happens to a package."""
+
+    HIT = "hit"
+    """It is restored."""
+    CHECK = "check"
+    """A ``conf`` package: nothing to restore, its own commands run again."""
+    WAIT = "wait"
+    """A snapshot is there, but something below it is built from source first."""
+    MISS = "miss"
+    """opam builds it."""
+
+
+class Shelf(Protocol):
+    """Where snapshots come from."""
+
+    def outputs(self, key: ConeKey) -> Sequence[Manifest]:
+        """Return the snapshots of a key, the best first; empty when there is none."""
+
+
+class Provided(Protocol):
+    """What one installed, or about to be installed, package offers to others."""
+
+    @property
+    def output(self) -> OutputId | None:
+        """Its output, when that is known."""
+
+    def has(self, symbol: Symbol) -> bool:
+        """Tell whether it provides a unit, a soname or the value of a variable."""
+
+
+class Checks(Protocol):
+    """Facts about this machine."""
+
+    def has(self, symbol: Symbol) -> bool:
+        """Tell whether a symbol of :data:`MACHINE_SYMBOLS` is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromManifest:
+    """What a snapshot provides once it is restored."""
+
+    manifest: Manifest
+
+    @property
+    def output(self) -> OutputId | None:
+        """The output of the snapshot."""
+        return self.manifest.output
+
+    def has(self, symbol: Symbol) -> bool:
+        """Tell whether the snapshot provides ``symbol``."""
+        return symbol in self.manifest.provides
+
+
+@dataclass(frozen=True, slots=True)
+class AfterCheck:
+    """What a ``conf`` package will offer: unknown until its check has run, so nothing is refused yet."""
+
+    output: OutputId | None = None
+
+    def has(self, symbol: Symbol) -> bool:
+        """Accept variables only; they are looked at again after the check."""
+        return symbol.kind == "var"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The decision on one package.
+
+    Attributes:
+        package: Name and version.
+        verdict: What happens to it.
+        reason: Why it is no hit, in words; empty for hits.
+        keyed: Its cone key.
+        manifest: The snapshot to restore, for hits and waits.
+        text: Its opam file, as the user's repository has it.
+    """
+
+    package: Package
+    verdict: Verdict
+    reason: str = ""
+    keyed: Keyed | None = None
+    manifest: Manifest | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a plan is to be carried out.
+
+    Attributes:
+        prefix: Of the switch, without trailing slash.
+        installed: What is in the switch already, by name.
+        machine: Facts about this machine.
+        exclude: Globs of package names to leave alone.
+        wait: Whether a snapshot above a package that is built from source has to wait (it has to, until
+            the files of that package are there).
+    """
+
+    prefix: str
+    installed: Mapping[PackageName, Provided]
+    machine: Checks
+    exclude: tuple[str, ...] = ()
+    wait: bool = True
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What has been decided so far."""
+
+    chosen: dict[PackageName, Provided]
+    unsettled: set[PackageName] = field(default_factory=set)
+    items: list[Item] = field(default_factory=list)
+
+
+def make_plan(
+    universe: Universe, packages: Iterable[Package], shelf: Shelf, site: Site
+) -> list[Item]:
+    """Decide on every package of a plan.
+
+    Args:
+        universe: The final set.
+        packages: What opam would install, dependencies first.
+        shelf: The snapshots.
+        site: Where they would go.
+    """
+    progress = _Progress(dict(site.installed))
+    for package in packages:
+        item = _decide(universe, universe.node(package.name), shelf, site, progress)
+        progress.items.append(item)
+        match item.verdict:
+            case Verdict.HIT if item.manifest is not None:
+                progress.chosen[package.name] = FromManifest(item.manifest)
+            case Verdict.CHECK:
+                progress.chosen[package.name] = AfterCheck()
+            case _:
+                progress.chosen.pop(package.name, None)
+                progress.unsettled.add(package.name)
+    return progress.items
+
+
+def _decide(
+    universe: Universe, node: Node, shelf: Shelf, site: Site, progress: _Progress
+) -> Item:
+    package, text = node.package, node.text
+    if any(fnmatchcase(package.name, glob) for glob in site.exclude):
+        return Item(package, Verdict.MISS, "the configuration excludes it", text=text)
+    waits = [name for name in _needed(universe, package.name) if name in progress.unsettled]
+    if is_check(node):
+        if waits and site.wait:
+            return Item(package, Verdict.WAIT, f"its check needs {waits[0]}, which opam installs", text=text)
+        return Item(package, Verdict.CHECK, text=text)
+    keyed = universe.key(package.name)
+    if keyed.key is None:
+        return Item(package, Verdict.MISS, keyed.reason, keyed, text=text)
+    outputs = shelf.outputs(keyed.key)
+    if not outputs:
+        return Item(package, Verdict.MISS, "no snapshot has this key", keyed, text=text)
+    if waits and site.wait:
+        reason = f"{waits[0]} below it is built from source"
+        return Item(package, Verdict.WAIT, reason, keyed, outputs[0], text)
+    reasons = []
+    for manifest in outputs:
+        reason = refusal(manifest, progress.chosen, site)
+        if not reason:
+            return Item(package, Verdict.HIT, "", keyed, manifest, text)
+        reasons.append(reason)
+    return Item(package, Verdict.MISS, reasons[0], keyed, text=text)
+
+
+def _needed(universe: Universe, name: PackageName) -> list[PackageName]:
+    """What must be in place before ``name``: run-time dependencies, and for checks what they may call."""
+    return universe.runtime_dependencies(name)
+
+
+def is_check(node: Node) -> bool:
+    """Tell whether a package is a ``conf`` package whose check we can run: no source, no install commands."""
+    file = node.file
+    return (
+        "conf" in node.package_flags
+        and opam_file.url(file) is None
+        and not any(file.get(name) is not None for name in ("install", "patches"))
+        and not opam_file.extra_sources(file)
+    )
+
+
+def refusal(manifest: Manifest, chosen: Mapping[PackageName, Provided], site: Site) -> str:
+    """Say why a snapshot can't be restored here; empty when it can."""
+    for bound in manifest.bound:
+        if bound.max_prefix is None:
+            if manifest.prefix != site.prefix:
+                return f"bound to the prefix it was built at by {bound.path}: {bound.reason}"
+        elif len(site.prefix.encode()) > bound.max_prefix:
+            return f"{bound.path} can't hold a prefix of more than {bound.max_prefix} bytes: {bound.reason}"
+    for wanted in manifest.imports:
+        reason = _unmet(wanted, chosen.get(wanted.provider), site.machine)
+        if reason:
+            return reason
+    return ""
+
+
+def _unmet(wanted: Import, have: Provided | None, machine: Checks) -> str:
+    for symbol in wanted.symbols:
+        if symbol.kind in MACHINE_SYMBOLS and not machine.has(symbol):
+            return f"{symbol.name} is another one on this machine"
+    rest = [symbol for symbol in wanted.symbols if symbol.kind not in MACHINE_SYMBOLS]
+    if have is None:
+        return f"{wanted.provider} isn't there" if rest or wanted.output else ""
+    if wanted.output is not None and have.output == wanted.output:
+        return ""
+    return next((_differs(wanted.provider, symbol) for symbol in rest if not have.has(symbol)), "")
+
+
+def _differs(provider: str, symbol: Symbol) -> str:
+    what = {
+        "cmi": "interface of module",
+        "cmx": "implementation of module",
+        "so": "shared library",
+        "var": "variable",
+    }.get(symbol.kind, symbol.kind)
+    return f"{provider} has another {what} {symbol.name} than it was built against"
