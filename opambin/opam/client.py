@@ -1,0 +1,406 @@
+"""The one place that runs opam.
+
+Rules:
+
+* The program, the root and the switch are given, never guessed: a shim of ours that stands for ``opam`` on the PATH
+  is never called from here.
+* ``OPAMCLI`` is taken out of the environment: opam sets it to 2.0 for its hooks, where 2.1's commands then fail.
+* What is only asked (everything but :meth:`Opam.run` without ``capture``) can't wait for an answer: stdin is empty.
+* A failing plan is a value, not an error: the caller shows opam's own words and lets the user's opam run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opambin.errors import BadDataError, UnavailableError
+from opambin.model import Package, PackageName, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+SUPPORTED_MIN = (2, 1)
+SUPPORTED_BELOW = (3,)
+ARGUMENT_BYTES = 100_000  # of one command line; Linux allows 128 KiB per argument and 2 MiB in all
+NOT_FOUND = 5  # opam's exit code when no package matches
+DEPS_OF = "deps-of-"
+"""What 2.3 and later call the stand-in for a local project under ``--deps-only``."""
+UNSET_FOR_OPAM = ("OPAMCLI",)
+SEPARATOR = "\x1f"  # between expanded values; no opam variable holds a control character
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a run of opam gave.
+
+    Attributes:
+        args: The command line, without the program.
+        code: The exit code; negative when a signal ended it.
+        stdout: Empty unless captured.
+        stderr: Empty unless captured.
+    """
+
+    args: tuple[str, ...]
+    code: int
+    stdout: str = ""
+    stderr: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether opam exited with 0."""
+        return self.code == 0
+
+
+class Verb(StrEnum):
+    """What a plan does to a package."""
+
+    INSTALL = "install"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One step of a plan."""
+
+    verb: Verb
+    package: Package
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What opam would do, in its order: dependencies before what needs them.
+
+    An upgrade or a reinstall is a ``remove`` and an ``install`` of the same name.
+
+    Attributes:
+        actions: The steps; empty when there is nothing to do.
+        switch: The switch that opam planned for; empty when it had nothing to do.
+        stdout: opam's words, for people.
+        stderr: opam's warnings, for people.
+    """
+
+    actions: tuple[Action, ...]
+    switch: str = ""
+    stdout: str = ""
+    stderr: str = ""
+
+    @property
+    def installs(self) -> tuple[Package, ...]:
+        """What gets installed, reinstalled packages included."""
+        return tuple(action.package for action in self.actions if action.verb is Verb.INSTALL)
+
+    @property
+    def removes(self) -> tuple[Package, ...]:
+        """What is removed, also when it comes back in the same plan."""
+        return tuple(action.package for action in self.actions if action.verb is Verb.REMOVE)
+
+    @property
+    def reinstalls(self) -> tuple[Package, ...]:
+        """What is removed and installed again in the same version."""
+        removed = set(self.removes)
+        return tuple(package for package in self.installs if package in removed)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFailed:
+    """opam made no plan: no such package, a conflict, missing system packages.
+
+    Attributes:
+        code: opam's exit code (5 unknown package, 20 no solution, 10 aborted, ...).
+        stdout: opam's words.
+        stderr: opam's errors.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opam:
+    """An opam program, with the root and the switch that it shall work on.
+
+    Attributes:
+        program: Path of the real opam.
+        root: Passed as ``OPAMROOT``; None leaves it to the environment.
+        switch: Passed as ``OPAMSWITCH``; None leaves it to the environment.
+        environ: What opam's environment is made from.
+    """
+
+    program: str
+    root: Path | None = None
+    switch: str | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Make the environment that opam runs in."""
+        env = {name: value for name, value in self.environ.items() if name not in UNSET_FOR_OPAM}
+        if self.root is not None:
+            env["OPAMROOT"] = str(self.root)
+        if self.switch is not None:
+            env["OPAMSWITCH"] = self.switch
+        env.update(extra or {})
+        return env
+
+    def run(
+        self, args: Sequence[str], *, env_extra: Mapping[str, str] | None = None, capture: bool = False
+    ) -> Completed:
+        """Run opam to its end.
+
+        Args:
+            args: The command line, without the program.
+            env_extra: Added to the environment.
+            capture: Take its output and give it no input; otherwise it has the terminal.
+
+        Raises:
+            UnavailableError: The program is missing or can't be run.
+        """
+        stdin, out = (subprocess.DEVNULL, subprocess.PIPE) if capture else (None, None)
+        quiet = {"OPAMCOLOR": "never"} if capture else {}
+        try:
+            done = subprocess.run(
+                [self.program, *args],
+                env=self.environment({**quiet, **(env_extra or {})}),
+                stdin=stdin,
+                stdout=out,
+                stderr=out,
+                check=False,
+            )
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UnavailableError(
+                f"{self.program} is not there: install opam 2.1 or later (https://opam.ocaml.org/doc/Install.html)"
+            ) from error
+        except OSError as error:
+            raise UnavailableError(f"{self.program} can't be run: {error.strerror}") from error
+        return Completed(tuple(args), done.returncode, _text(done.stdout), _text(done.stderr))
+
+    def query(self, args: Sequence[str], *, env_extra: Mapping[str, str] | None = None) -> str:
+        """Run opam for its standard output.
+
+        Raises:
+            UnavailableError: It failed; the message holds its words.
+        """
+        done = self.run(args, env_extra=env_extra, capture=True)
+        if not done.ok:
+            words = done.stderr.strip() or done.stdout.strip() or "no message"
+            raise UnavailableError(f"opam {' '.join(args)} failed with exit code {done.code}: {words}")
+        return done.stdout
+
+    def version(self) -> tuple[int, ...]:
+        """Ask for the version, as numbers: ``2.1.0~rc2`` is (2, 1, 0).
+
+        Raises:
+            UnavailableError: No opam.
+            BadDataError: The program does not answer like opam.
+        """
+        answer = self.query(["--version"]).strip()
+        return parse_version(answer, self.program)
+
+    def check_supported(self) -> tuple[int, ...]:
+        """Return the version, when it is one that we know.
+
+        Raises:
+            UnavailableError: It is older than 2.1 or not a 2.x.
+        """
+        version = self.version()
+        if SUPPORTED_MIN <= version < SUPPORTED_BELOW:
+            return version
+        shown = ".".join(map(str, version))
+        raise UnavailableError(
+            f"{self.program} is opam {shown}; opambin works with opam 2.1 up to 2.x: install another opam"
+        )
+
+    def plan(self, args: Sequence[str]) -> Plan | PlanFailed:
+        """Ask what ``opam ARGS`` would do; nothing is changed and no hook runs.
+
+        It takes the switch's write lock for a moment: never call it while holding that lock.
+
+        Args:
+            args: The verb (install, upgrade, reinstall, remove) and its arguments.
+
+        Raises:
+            BadDataError: opam's JSON is not what it should be.
+        """
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="opambin-plan-") as directory:
+            answer = Path(directory, "plan.json")
+            done = self.run([*args, "--show-actions", f"--json={answer}"], capture=True)
+            if not done.ok:
+                return PlanFailed(done.code, done.stdout, done.stderr)
+            text = answer.read_text(encoding="utf-8") if answer.exists() else "{}"
+        switch, actions = parse_plan(text)
+        return Plan(actions, switch, done.stdout, done.stderr)
+
+    def show_raw(self, packages: Iterable[Package]) -> dict[Package, str]:
+        """Ask for the repository's (or the pin's) definitions of packages.
+
+        Returns:
+            The opam file of each; a package that opam does not know is absent.
+
+        Raises:
+            UnavailableError: opam failed.
+        """
+        from opambin.opam.parser import split_concatenated
+
+        found: dict[Package, str] = {}
+        for chunk in chunked([str(package) for package in packages], ARGUMENT_BYTES):
+            args = ["show", "--raw", *chunk]
+            # without this, opam asks the system's package manager first: 0.8 s instead of 0.02 s
+            done = self.run(args, env_extra={"OPAMNODEPEXTS": "1"}, capture=True)
+            if done.code not in (0, NOT_FOUND):
+                raise UnavailableError(
+                    f"opam show --raw failed with exit code {done.code}: {done.stderr.strip()}"
+                )
+            for text in split_concatenated(done.stdout):
+                found[package_of(text)] = text
+        return found
+
+    def variables(self, names: Iterable[str]) -> dict[str, str]:
+        """Ask for the values of variables in the switch, ``name`` or ``package:name``, in one run.
+
+        Values come from ``opam config expand``, which gives them exactly; the table of ``opam var`` has comments
+        behind the values. A variable that opam does not know has an empty value there, and is empty here.
+
+        Raises:
+            UnavailableError: opam failed, for instance because the switch does not exist.
+            BadDataError: The answer does not have one value per name.
+        """
+        wanted = list(dict.fromkeys(names))
+        values: dict[str, str] = {}
+        for chunk in chunked(wanted, ARGUMENT_BYTES // 2):
+            template = SEPARATOR.join(f"%{{{name}}}%" for name in chunk)
+            answer = self.query(["config", "expand", template + SEPARATOR])
+            parts = answer.split(SEPARATOR)
+            if len(parts) != len(chunk) + 1:
+                raise BadDataError(
+                    "opam config expand",
+                    "wrong number of values",
+                    expected=len(chunk),
+                    observed=len(parts) - 1,
+                )
+            values.update(zip(chunk, parts[:-1], strict=True))
+        return values
+
+    def global_names(self) -> tuple[str, ...]:
+        """Ask for the names of the global variables and of the switch's own."""
+        table = self.query(["var", "--global"]) + self.query(["var"])
+        return tuple(dict.fromkeys(line.split(None, 1)[0] for line in table.splitlines() if line.strip()))
+
+    def all_variables(self) -> dict[str, str]:
+        """Ask for the values of all variables that need no package."""
+        return self.variables(self.global_names())
+
+    def option_get(self, name: str, *, switch: bool = False) -> str:
+        """Ask for a field of the root's configuration, or of the switch's, as opam prints it."""
+        scope = [] if switch else ["--global"]
+        return self.query(["option", "--cli=2.1", *scope, name]).strip()
+
+    def option_set(self, assignment: str, *, switch: bool = False) -> None:
+        """Change a field: ``name=value``, ``name+=value``, ``name-=value`` or ``name=`` to drop it."""
+        scope = [] if switch else ["--global"]
+        self.query(["option", "--cli=2.1", *scope, assignment])
+
+    def switch_prefix(self, switch: str) -> Path:
+        """Ask for the directory of a switch; opam answers for switches that don't exist, too."""
+        return Path(self.query(["var", "--cli=2.1", "prefix", f"--switch={switch}"]).strip())
+
+    def switches(self) -> tuple[str, ...]:
+        """Ask for the names of the switches that opam knows."""
+        return tuple(self.query(["switch", "list", "--short"]).split("\n")[:-1])
+
+    def env_inplace(self, switch: str) -> None:
+        """Let opam write the switch's ``environment`` file anew.
+
+        Call it after the lock was released: ``opam env`` waits for it when it has something to write. The plain
+        form, without ``--inplace-path``, writes another file than an installation does.
+        """
+        self.query(["env", f"--switch={switch}", "--inplace-path"])
+
+    def set_global_switch(self, switch: str) -> None:
+        """Make opam write ``opam-init/variables.*`` of its root for the global switch."""
+        self.query(["switch", "set", switch])
+
+
+def parse_version(text: str, what: str = "opam --version") -> tuple[int, ...]:
+    """Read the numbers at the head of a version.
+
+    Raises:
+        BadDataError: There are none.
+    """
+    numbers: list[int] = []
+    for part in text.replace("~", ".~").split("."):
+        if not part.isdecimal():
+            break
+        numbers.append(int(part))
+    if len(numbers) < 2:
+        raise BadDataError(what, "not a version of opam", expected="MAJOR.MINOR...", observed=repr(text))
+    return tuple(numbers)
+
+
+def parse_plan(text: str) -> tuple[str, tuple[Action, ...]]:
+    """Read what ``--show-actions --json`` wrote: the switch, and the steps without stand-ins.
+
+    Raises:
+        BadDataError: Not JSON, or a step of another shape.
+    """
+    what = "opam --json"
+    try:
+        answer = json.loads(text)
+    except ValueError as error:
+        raise BadDataError(what, f"not JSON: {error}") from error
+    if not isinstance(answer, dict) or not isinstance(steps := answer.get("solution", []), list):
+        raise BadDataError(what, "not a plan", expected="an object with a list", observed=text[:200])
+    actions = [_action(step, what) for step in steps]
+    kept = tuple(action for action in actions if not action.package.name.startswith(DEPS_OF))
+    return str(answer.get("switch", "")), kept
+
+
+def _action(step: object, what: str) -> Action:
+    if isinstance(step, dict) and len(step) == 1:
+        ((verb, package),) = step.items()
+        match package:
+            case {"name": str(name), "version": str(version)} if verb in {*Verb}:
+                return Action(Verb(verb), Package(PackageName(name), Version(version)))
+    raise BadDataError(what, "unknown step in the solution", expected="install or remove", observed=step)
+
+
+def package_of(text: str) -> Package:
+    """Read name and version at the head of what ``opam show --raw`` printed for one package.
+
+    Raises:
+        BadDataError: They are not there.
+    """
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if not colon or key not in {"opam-version", "name", "version"}:
+            break
+        fields[key] = value.strip().strip('"')
+    if "name" not in fields or "version" not in fields:
+        raise BadDataError("opam show --raw", "no name and version at the head", observed=repr(text[:100]))
+    return Package(PackageName(fields["name"]), Version(fields["version"]))
+
+
+def chunked(words: Sequence[str], limit: int) -> list[list[str]]:
+    """Cut a list of words so that each part stays under ``limit`` bytes, with one byte for each separator."""
+    parts: list[list[str]] = []
+    size = limit + 1
+    for word in words:
+        cost = len(os.fsencode(word)) + 1
+        if size + cost > limit:
+            parts.append([])
+            size = 0
+        parts[-1].append(word)
+        size += cost
+    return parts
+
+
+def _text(data: bytes | None) -> str:
+    return "" if data is None else data.decode("utf-8", "surrogateescape")
