@@ -1,7 +1,7 @@
 """``.opam-switch/install/NAME.changes``: what opam believes that a package did to the prefix.
 
-Removing a package means undoing these changes, so a wrong entry loses or leaves files. An entry of a file holds size
-and time: opam's shortest form of the time is its seconds with twelve digits, so two digits behind the point today.
+Removing a package means undoing these changes, so a wrong entry loses or leaves files. The entry of a file
+holds size and time; opam writes a time with twelve digits, which today means hundredths of a second.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Change:
 
     Attributes:
         path: Relative to the prefix.
-        digest: ``F:S<size>T<mtime>``, ``F:<md5>``, ``D``, ``L:<target>`` or ``S:<dev>:<rdev>``; empty for removals.
+        digest: ``F:S<size>T<mtime>``, ``F:<md5>``, ``D``, ``L:<target>`` or ``S:<dev>:<rdev>``;
+            empty for removals.
         kind: What happened.
     """
 
@@ -137,7 +138,7 @@ def digest(path: Path, *, precise: bool = False) -> str:
     if stat.S_ISDIR(info.st_mode):
         return "D"
     if stat.S_ISLNK(info.st_mode):
-        return f"L:{path.readlink()}" if "//" not in (target := os.readlink(path)) else f"L:{target}"  # noqa: PTH115
+        return f"L:{os.readlink(path)}"  # noqa: PTH115 - a Path would tidy up the target
     return f"S:{info.st_dev}:{info.st_rdev}"
 
 

@@ -2,10 +2,11 @@
 
 Rules:
 
-* The program, the root and the switch are given, never guessed: a shim of ours that stands for ``opam`` on the PATH
-  is never called from here.
-* ``OPAMCLI`` is taken out of the environment: opam sets it to 2.0 for its hooks, where 2.1's commands then fail.
-* What is only asked (everything but :meth:`Opam.run` without ``capture``) can't wait for an answer: stdin is empty.
+* The program, the root and the switch are given, never guessed: a shim of ours that stands for ``opam`` on
+  the PATH is never called from here.
+* ``OPAMCLI`` is taken out of the environment: opam sets it to 2.0 for its hooks, where 2.1's commands fail.
+* What is only asked (everything but :meth:`Opam.run` without ``capture``) can't wait for an answer: stdin is
+  empty.
 * A failing plan is a value, not an error: the caller shows opam's own words and lets the user's opam run.
 """
 
@@ -265,8 +266,8 @@ class Opam:
     def variables(self, names: Iterable[str]) -> dict[str, str]:
         """Ask for the values of variables in the switch, ``name`` or ``package:name``, in one run.
 
-        Values come from ``opam config expand``, which gives them exactly; the table of ``opam var`` has comments
-        behind the values. A variable that opam does not know has an empty value there, and is empty here.
+        Values come from ``opam config expand``, which gives them exactly; the table of ``opam var`` has
+        comments behind the values. A variable that opam does not know has an empty value there, and here.
 
         Raises:
             UnavailableError: opam failed, for instance because the switch does not exist.
@@ -318,8 +319,8 @@ class Opam:
     def env_inplace(self, switch: str) -> None:
         """Let opam write the switch's ``environment`` file anew.
 
-        Call it after the lock was released: ``opam env`` waits for it when it has something to write. The plain
-        form, without ``--inplace-path``, writes another file than an installation does.
+        Call it after the lock was released: ``opam env`` waits for it when it has something to write. The
+        plain form, without ``--inplace-path``, writes another file than an installation does.
         """
         self.query(["env", f"--switch={switch}", "--inplace-path"])
 

@@ -1,11 +1,11 @@
 """opam's own locks on a switch.
 
-``opam install`` holds a shared lock on ``OPAMROOT/lock`` and an exclusive one on ``.opam-switch/lock``, both by
-``fcntl`` (POSIX record locks); so do we. ``flock`` would exclude nobody.
+``opam install`` holds a shared lock on ``OPAMROOT/lock`` and an exclusive one on ``.opam-switch/lock``, both
+by ``fcntl`` (POSIX record locks); so do we. ``flock`` would exclude nobody.
 
-A POSIX lock belongs to the process, not to the descriptor: closing *any* descriptor of the file drops it. While a
-:class:`SwitchLock` is held nothing else in the process may open ``.opam-switch/lock`` or ``OPAMROOT/lock`` (copying
-``.opam-switch`` as a tree would do that). A second lock on the same file is refused here.
+A POSIX lock belongs to the process, not to the descriptor: closing *any* descriptor of the file drops it.
+While a :class:`SwitchLock` is held nothing else in the process may open ``.opam-switch/lock`` or
+``OPAMROOT/lock`` (copying ``.opam-switch`` as a tree would do that). A second lock on them is refused here.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class SwitchLock:
         on_wait: Callable[[str], None] | None = None,
         assume_held: bool = False,
     ) -> None:
+        """Remember what to lock; nothing is opened yet."""
         self._root_file = None if root is None else root / "lock"
         self._switch_file = switch_dir / "lock"
         self._timeout = timeout
@@ -67,7 +68,7 @@ class SwitchLock:
         """Take the locks, the root's first, as opam does.
 
         Raises:
-            UnavailableError: Another opam holds one of them for longer than we wait, or a file can't be opened.
+            UnavailableError: Another opam holds one of them for too long, or a file can't be opened.
             MisuseError: This process holds one of them already.
         """
         if self._assume_held:
