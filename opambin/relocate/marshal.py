@@ -1,0 +1,332 @@
+"""Marshalled OCaml values: their strings get another prefix, their header the new lengths.
+
+A *functional* value is walked through token by token, but only when its bytes hold a spelling of the prefix;
+it may grow and shrink. An *informational* one (``.cmt``, debug data; up to 40 MB) is searched, and the string
+around each place is found by the bytes before it; its placeholders keep their length. Compressed values are
+written back uncompressed when they are changed, which every OCaml reads.
+
+Anchors are distances, so that they survive when a value is moved within its file: an occurrence of kind
+``marshal`` has (bytes back to the header of the value, bytes back to the opcode of the string).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from opambin.errors import BadDataError
+from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
+from opambin.relocate import dunesite
+from opambin.relocate.located import Located
+from opambin.relocate.marshalstream import (
+    MAGIC,
+    Header,
+    decompress,
+    encode_string,
+    read_header,
+    string_around,
+    string_at,
+    string_tokens,
+    string_words,
+    write_header,
+)
+from opambin.relocate.pieces import (
+    Change,
+    Pieces,
+    apply,
+    check_placeholder,
+    fixed_changes,
+    of_kind,
+    refuse_others,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from opambin.relocate.marshalstream import StringToken
+    from opambin.relocate.spelling import Hit, Spelling
+
+KINDS = (Kind.MARSHAL, Kind.CSTRING, Kind.DUNE_SITE)
+"""What may be found in a file of marshalled values."""
+
+
+def locate(data: bytes, spelling: Spelling, path: str) -> Located:
+    """Bring a file of marshalled values, one after the other, into placeholder form.
+
+    Raises:
+        BadDataError: It is something else.
+    """
+    pieces, at = Pieces(), 0
+    while at < len(data):
+        located, at = locate_value(data, at, spelling, path)
+        pieces.part(located)
+    return pieces.located()
+
+
+def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
+    """Return ``content`` for the prefix ``target``.
+
+    Raises:
+        BadDataError: The occurrences do not fit the content.
+        CannotRelocateError: The prefix does not fit a field that keeps its length.
+    """
+    return apply(content, changes(content, occurrences, target))
+
+
+def locate_value(
+    data: bytes, start: int, spelling: Spelling, path: str, where: str = "marshalled value"
+) -> tuple[Located, int]:
+    """Bring the functional value at ``start`` into placeholder form.
+
+    Returns:
+        The value alone, and the offset after it in ``data``.
+
+    Raises:
+        BadDataError: No value stands there, or it holds the prefix and can't be walked through.
+    """
+    header = read_header(data, start)
+    if not header.compressed and not _touches(data, spelling, header.body, header.end):
+        return Located(data[start : header.end]), header.end
+    tokens = decompress(data, header) if header.compressed else data[header.body : header.end]
+    body, grown = _locate_strings(tokens, spelling, path, where)
+    if body.content == tokens:
+        # Also when fields too short for the placeholder were left: the bound tells.
+        return Located(data[start : header.end], bound=body.bound), header.end
+    return _with_header(header, body, grown), header.end
+
+
+def _with_header(header: Header, body: Located, grown: tuple[int, int]) -> Located:
+    """Put the header before a new token stream and let the anchors reach it."""
+    pieces = Pieces()
+    pieces.raw(write_header(header, len(body.content), *grown))
+    pieces.part(body)
+    whole = pieces.located()
+    found = tuple(
+        Occurrence(
+            item.kind,
+            item.offset,
+            item.capacity,
+            item.functional,
+            (item.offset, item.anchor[0]) if item.kind is Kind.MARSHAL else item.anchor,
+            item.where,
+        )
+        for item in whole.occurrences
+    )
+    return Located(whole.content, found, whole.bound, whole.leaks)
+
+
+def _touches(data: bytes, spelling: Spelling, start: int, end: int) -> bool:
+    return data.find(spelling.padded, start, end) >= 0 or data.find(spelling.canonical, start, end) >= 0
+
+
+def _locate_strings(
+    tokens: bytes, spelling: Spelling, path: str, where: str
+) -> tuple[Located, tuple[int, int]]:
+    """Rewrite the strings of a token stream; also return by how many words they grew (32, 64 bits).
+
+    The anchors hold, until the header is put before it, the distance to the string's opcode alone.
+    """
+    pieces, done = Pieces(), 0
+    grown32 = grown64 = 0
+    for token in _touched(tokens, spelling):
+        text = tokens[token.text : token.end]
+        field = dunesite.locate_field(text, spelling, path, where)
+        if field is not None:
+            pieces.raw(tokens[done : token.text])
+            pieces.part(field)
+            done = token.end
+            continue
+        hits = [hit for hit in spelling.hits(text) if not hit.build]
+        if hits:
+            pieces.raw(tokens[done : token.start])
+            new = _respell(text, hits, where)
+            pieces.part(new)
+            done = token.end
+            size = len(text) + sum(PADDED_LENGTH - hit.length for hit in hits)
+            grown32 += string_words(size, 4) - string_words(len(text), 4)
+            grown64 += string_words(size, 8) - string_words(len(text), 8)
+    pieces.raw(tokens[done:])
+    return pieces.located(), (grown32, grown64)
+
+
+def _touched(tokens: bytes, spelling: Spelling) -> Iterator[StringToken]:
+    """Yield the strings that hold a spelling; the walk ends after the last of them."""
+    places = _places(tokens, spelling, 0, len(tokens))
+    shortest = min(len(spelling.canonical), len(spelling.padded))
+    upcoming = 0
+    if not places:
+        return
+    for token in string_tokens(tokens, 0, len(tokens), shortest=shortest):
+        # A place that was passed over is not in a string: a coincidence.
+        while upcoming < len(places) and places[upcoming].start < token.text:
+            upcoming += 1
+        if upcoming == len(places):
+            return
+        if places[upcoming].stop <= token.end:
+            yield token
+
+
+def _places(data: bytes, spelling: Spelling, start: int, end: int) -> list[range]:
+    """Return where the bytes of a spelling stand, boundaries unseen, by rising offset."""
+    found = []
+    for needle in {spelling.padded, spelling.canonical}:
+        at = data.find(needle, start, end)
+        while at >= 0:
+            found.append(range(at, at + len(needle)))
+            at = data.find(needle, at + len(needle), end)
+    return sorted(found, key=lambda place: place.start)
+
+
+def _respell(text: bytes, hits: list[Hit], where: str) -> Located:
+    """Return the token of a string with the placeholder in the places of the hits."""
+    chunks: list[bytes] = []
+    places: list[int] = []
+    done = length = 0
+    for hit in hits:
+        chunks += (text[done : hit.offset], PLACEHOLDER)
+        places.append(length + hit.offset - done)
+        length += hit.offset - done + PADDED_LENGTH
+        done = hit.end
+    chunks.append(text[done:])
+    new = b"".join(chunks)
+    token = encode_string(new)
+    head = len(token) - len(new)
+    return Located(
+        token,
+        tuple(
+            Occurrence(Kind.MARSHAL, head + place, anchor=(head + place,), where=where) for place in places
+        ),
+    )
+
+
+def locate_informational(
+    data: bytes, start: int, spelling: Spelling, where: str = "debug information"
+) -> tuple[Located, int]:
+    """Bring the informational value at ``start`` into placeholder form.
+
+    Returns:
+        The value alone, and the offset after it in ``data``.
+
+    Raises:
+        BadDataError: No value stands there.
+    """
+    header = read_header(data, start)
+    if not header.compressed:
+        return locate_fixed(data, (start, header.end), spelling, where), header.end
+    tokens = decompress(data, header)
+    body = locate_fixed(tokens, (0, len(tokens)), spelling, where)
+    if not body.occurrences:
+        return Located(data[start : header.end], leaks=body.leaks), header.end
+    pieces = Pieces()
+    pieces.raw(write_header(header, len(tokens), 0, 0))
+    pieces.part(body)
+    return pieces.located(), header.end
+
+
+def locate_fixed(
+    data: bytes,
+    bounds: tuple[int, int],
+    spelling: Spelling,
+    where: str,
+    *,
+    functional: bool = False,
+) -> Located:
+    """Bring the strings of ``data[start:end]`` into placeholder form without a change of length.
+
+    Only the padded spelling can be; canonical ones are left and counted as leaks, and so is what
+    does not stand in a string.
+    """
+    pieces, done, leaks = Pieces(), bounds[0], 0
+    seen = done
+    for place in _places(data, spelling, *bounds):
+        if place.start < seen:
+            continue
+        token = string_around(data, place.start, len(place), bounds)
+        seen = place.stop if token is None else token.end
+        hits = _hits_in(data, token, spelling) if token is not None else []
+        leaks += token is None
+        for hit in hits:
+            if not hit.padded or hit.length != PADDED_LENGTH:
+                leaks += 1
+            elif hit.offset >= done:
+                pieces.raw(data[done : hit.offset])
+                occurrence = Occurrence(Kind.CSTRING, 0, PADDED_LENGTH, functional, where=where)
+                pieces.part(Located(PLACEHOLDER, (occurrence,)))
+                done = hit.end
+    pieces.raw(data[done : bounds[1]])
+    located = pieces.located()
+    return Located(located.content, located.occurrences, leaks=leaks)
+
+
+def _hits_in(data: bytes, token: StringToken, spelling: Spelling) -> list[Hit]:
+    """Return the hits of a string outside of build directories, with offsets in ``data``."""
+    text = data[token.text : token.end]
+    return [
+        dataclasses.replace(hit, offset=hit.offset + token.text)
+        for hit in spelling.hits(text)
+        if not hit.build
+    ]
+
+
+def changes(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> list[Change]:
+    """Return what has to be changed in ``content`` for the prefix ``target``.
+
+    Raises:
+        BadDataError: The occurrences do not fit the content.
+        CannotRelocateError: The prefix does not fit a field that keeps its length.
+    """
+    refuse_others(occurrences, *KINDS)
+    return [
+        *_value_changes(content, of_kind(occurrences, Kind.MARSHAL), target),
+        *fixed_changes(content, of_kind(occurrences, Kind.CSTRING), target),
+        *dunesite.changes(content, of_kind(occurrences, Kind.DUNE_SITE), target),
+    ]
+
+
+def _value_changes(content: bytes, occurrences: Iterable[Occurrence], target: bytes) -> list[Change]:
+    values: dict[int, dict[int, list[int]]] = {}
+    for occurrence in occurrences:
+        check_placeholder(content, occurrence)
+        match occurrence.anchor:
+            case (to_value, to_string) if 0 < to_string < to_value:
+                strings = values.setdefault(occurrence.offset - to_value, {})
+                strings.setdefault(occurrence.offset - to_string, []).append(occurrence.offset)
+            case _:
+                raise BadDataError(f"occurrence at {occurrence.offset}", "its anchor is not that of a string")
+    return [
+        change
+        for start, strings in sorted(values.items())
+        for change in _change_value(content, start, strings, target)
+    ]
+
+
+def _change_value(
+    content: bytes, start: int, strings: dict[int, list[int]], target: bytes
+) -> Iterator[Change]:
+    header = read_header(content, start)
+    size, grown32, grown64 = header.size, 0, 0
+    for opcode, offsets in sorted(strings.items()):
+        token = string_at(content, opcode, header.end)
+        if header.compressed or token is None or opcode < header.body:
+            raise BadDataError(f"marshalled value at {start}", f"no string stands at {opcode}")
+        text = content[token.text : token.end]
+        inner = [offset - token.text for offset in sorted(offsets)]
+        if inner[0] < 0 or inner[-1] + PADDED_LENGTH > len(text):
+            raise BadDataError(
+                f"marshalled value at {start}", f"occurrence outside of the string at {opcode}"
+            )
+        new = apply(text, [Change(place, place + PADDED_LENGTH, target) for place in inner])
+        encoded = encode_string(new)
+        yield Change(opcode, token.end, encoded)
+        size += len(encoded) - (token.end - opcode)
+        grown32 += string_words(len(new), 4) - string_words(len(text), 4)
+        grown64 += string_words(len(new), 8) - string_words(len(text), 8)
+    yield Change(start, header.body, write_header(header, size, grown32, grown64))
+
+
+COMPRESSED_MAGIC = MAGIC + b"\xbd"
+
+
+def begins_value(data: bytes, at: int) -> bool:
+    """Tell whether the magic number of a value stands at ``at``."""
+    return data.startswith(MAGIC, at)

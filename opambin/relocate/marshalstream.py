@@ -1,0 +1,302 @@
+"""OCaml's marshalled values as bytes: headers, the stream of tokens, the strings in it.
+
+A value is a header (small, big or compressed) and a stream of self-delimiting tokens. Sharing counts
+objects, not bytes, so a string may be replaced in the stream without touching any other token; only the
+length of the data and its two sizes in words are in the header. All opcodes of OCaml 4.07 to 5.4 are known
+(runtime/caml/intext.h). Nothing is read outside of the given bounds, whatever the bytes say.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opambin.errors import BadDataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAGIC = b"\x84\x95\xa6"
+"""First three bytes of every value; the fourth says which header it has."""
+_SMALL, _BIG, _COMPRESSED = 0xBE, 0xBF, 0xBD
+_SMALL_LENGTH, _BIG_LENGTH = 20, 32  # bytes
+_COMPRESSED_LENGTH_MASK = 0x3F
+_WORD32 = 1 << 32
+MAX_DECOMPRESSED = 1 << 29  # bytes; the largest known .cmt has 40 MB
+_MAX_LONG_STRING = 1 << 20  # bytes that are searched backwards for the token of a string
+
+_SMALL_STRING, _STRING8, _STRING32, _STRING64 = 0x20, 0x09, 0x0A, 0x15
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The header of a marshalled value.
+
+    Attributes:
+        start: Offset of its first byte.
+        body: Offset of the first byte after it.
+        end: Offset after the value.
+        size: Length of the token stream, in bytes, decompressed.
+        objects: Number of shareable objects.
+        words32: Size in words on a 32-bit machine; 0 in a big header.
+        words64: Size in words on a 64-bit machine.
+        kind: Its fourth byte.
+    """
+
+    start: int
+    body: int
+    end: int
+    size: int
+    objects: int
+    words32: int
+    words64: int
+    kind: int
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the tokens are one zstd frame."""
+        return self.kind == _COMPRESSED
+
+
+def read_header(data: bytes, start: int, end: int | None = None) -> Header:
+    """Read the header of the value at ``start``.
+
+    Raises:
+        BadDataError: There is none, or the value goes on after ``end``.
+    """
+    stop = len(data) if end is None else min(end, len(data))
+    if start < 0 or data[start : start + 3] != MAGIC or start + 4 > stop:
+        raise BadDataError(f"marshalled value at {start}", "no value begins there")
+    try:
+        header = _READERS[data[start + 3]](data, start)
+    except (KeyError, struct.error, IndexError):
+        raise BadDataError(f"marshalled value at {start}", "unknown or truncated header") from None
+    if not header.body <= header.end <= stop:
+        raise BadDataError(f"marshalled value at {start}", "truncated", expected=header.end, observed=stop)
+    return header
+
+
+def _read_small(data: bytes, start: int) -> Header:
+    size, objects, words32, words64 = struct.unpack_from(">IIII", data, start + 4)
+    body = start + _SMALL_LENGTH
+    return Header(start, body, body + size, size, objects, words32, words64, _SMALL)
+
+
+def _read_big(data: bytes, start: int) -> Header:
+    size, objects, words64 = struct.unpack_from(">QQQ", data, start + 8)
+    body = start + _BIG_LENGTH
+    return Header(start, body, body + size, size, objects, 0, words64, _BIG)
+
+
+def _read_compressed(data: bytes, start: int) -> Header:
+    body = start + (data[start + 4] & _COMPRESSED_LENGTH_MASK)
+    at = start + 5
+    numbers = []
+    for _ in range(5):
+        number, at = _read_vlq(data, at, body)
+        numbers.append(number)
+    if at != body:
+        raise IndexError
+    stored, size, objects, words32, words64 = numbers
+    return Header(start, body, body + stored, size, objects, words32, words64, _COMPRESSED)
+
+
+def _read_vlq(data: bytes, at: int, end: int) -> tuple[int, int]:
+    value = 0
+    while at < end:
+        value = value << 7 | data[at] & 0x7F
+        at += 1
+        if not data[at - 1] & 0x80:
+            return value, at
+    raise IndexError
+
+
+_READERS = {_SMALL: _read_small, _BIG: _read_big, _COMPRESSED: _read_compressed}
+
+
+def write_header(header: Header, size: int, grown32: int, grown64: int) -> bytes:
+    """Return an uncompressed header for a value that was changed.
+
+    Args:
+        header: As it was.
+        size: New length of the token stream, in bytes.
+        grown32: By how many words it grew on a 32-bit machine.
+        grown64: The same on a 64-bit machine.
+
+    Raises:
+        BadDataError: The sizes of the old header can't be right.
+    """
+    words32, words64 = header.words32 + grown32, header.words64 + grown64
+    if words64 < 0 or (words32 < 0 and header.kind != _BIG):
+        raise BadDataError(f"marshalled value at {header.start}", "its header has wrong sizes")
+    if header.kind != _BIG and max(size, header.objects, words32, words64) < _WORD32:
+        return MAGIC + struct.pack(">BIIII", _SMALL, size, header.objects, words32, words64)
+    return MAGIC + struct.pack(">BIQQQ", _BIG, 0, size, header.objects, words64)
+
+
+def decompress(data: bytes, header: Header) -> bytes:
+    """Return the token stream of a compressed value.
+
+    Raises:
+        BadDataError: It is no zstd frame of the stated size, or larger than we accept.
+    """
+    import zstandard
+
+    what = f"compressed value at {header.start}"
+    if header.size > MAX_DECOMPRESSED:
+        raise BadDataError(what, "too large", expected=f"at most {MAX_DECOMPRESSED}", observed=header.size)
+    frame = data[header.body : header.end]
+    try:
+        # A frame may state another content size than the header, and would be allocated in full.
+        stated = zstandard.frame_content_size(frame)
+        if stated not in (-1, header.size):
+            raise BadDataError(what, "wrong size", expected=header.size, observed=stated)
+        with zstandard.ZstdDecompressor().stream_reader(frame) as reader:
+            tokens = reader.read(header.size + 1)
+    except zstandard.ZstdError as error:
+        raise BadDataError(what, f"not a zstd frame: {error}") from error
+    if len(tokens) != header.size:
+        raise BadDataError(what, "wrong size", expected=header.size, observed=len(tokens))
+    return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class StringToken:
+    """A string of a token stream.
+
+    Attributes:
+        start: Offset of its opcode.
+        text: Offset of its first byte.
+        end: Offset after its last byte.
+    """
+
+    start: int
+    text: int
+    end: int
+
+
+_FIXED = rb"""
+    [\x40-\xff]+                              # small integers and blocks
+  | [\x00\x04] .                              # INT8, SHARED8
+  | [\x01\x05] .{2}                           # INT16, SHARED16
+  | [\x02\x06\x08\x11] .{4}                   # INT32, SHARED32, BLOCK32, INFIXPOINTER
+  | [\x03\x0b\x0c\x13\x14] .{8}               # INT64, DOUBLE_BIG/LITTLE, BLOCK64, SHARED64
+  | \x10 .{20}                                # CODEPOINTER: offset, digest
+  | [\x12\x19] (?: _i\x00 .{4} | _j\x00 .{8} | _n\x00 (?: \x01 .{4} | \x02 .{8} ) )
+  | \x18 (?: _i\x00 .{16} | _j\x00 .{20} | _n\x00 .{12} (?: \x01 .{4} | \x02 .{8} ) )
+"""
+_SHORT = b"".join(rb"| \x%02x .{%d}" % (_SMALL_STRING + size, size) for size in range(32))
+_RUN = re.compile(b"(?:" + _FIXED + b")*+", re.DOTALL | re.VERBOSE)
+_RUN_OVER_SHORT_STRINGS = re.compile(b"(?:" + _FIXED + _SHORT + b")*+", re.DOTALL | re.VERBOSE)
+"""Runs of tokens that are passed over in C: a loop in Python over every token takes ten times as long."""
+
+_DOUBLE_ARRAYS = {
+    0x0D: ">B", 0x0E: ">B", 0x0F: ">I", 0x07: ">I", 0x16: ">Q", 0x17: ">Q",
+}  # fmt: skip
+
+
+def string_tokens(data: bytes, start: int, end: int, *, shortest: int = 0) -> Iterator[StringToken]:
+    """Yield the strings of the token stream ``data[start:end]``.
+
+    Args:
+        data: Holds the stream.
+        start: Offset of its first token.
+        end: Offset after it.
+        shortest: Strings of less than 32 bytes are left out when they are shorter than this.
+
+    Raises:
+        BadDataError: An unknown opcode, or a token that goes on after ``end``.
+    """
+    run = _RUN_OVER_SHORT_STRINGS if shortest > 0x1F else _RUN
+    at = start
+    while True:
+        match = run.match(data, at, end)
+        at = match.end() if match is not None else at
+        if at >= end:
+            return
+        token = string_at(data, at, end)
+        if token is not None:
+            yield token
+            at = token.end
+        else:
+            at = _after_double_array(data, at, end)
+
+
+def string_at(data: bytes, at: int, end: int) -> StringToken | None:
+    """Return the string token at ``at``, or None when there is none that ends before ``end``."""
+    if not 0 <= at < end:
+        return None
+    code = data[at]
+    if _SMALL_STRING <= code < 0x40:
+        text, size = at + 1, code & 0x1F
+    elif code == _STRING8 and at + 1 < end:
+        text, size = at + 2, data[at + 1]
+    elif code in (_STRING32, _STRING64):
+        text = at + (5 if code == _STRING32 else 9)
+        size = int.from_bytes(data[at + 1 : text])
+    else:
+        return None
+    return StringToken(at, text, text + size) if text + size <= end else None
+
+
+def _after_double_array(data: bytes, at: int, end: int) -> int:
+    layout = _DOUBLE_ARRAYS.get(data[at])
+    width = struct.calcsize(layout) if layout is not None else 0
+    if layout is None or at + 1 + width > end:
+        raise BadDataError("marshalled value", f"unknown or truncated token {data[at]:#04x} at {at}")
+    after = at + 1 + width + 8 * int(struct.unpack_from(layout, data, at + 1)[0])
+    if after > end:
+        raise BadDataError("marshalled value", f"truncated array at {at}")
+    return after
+
+
+def string_around(data: bytes, at: int, length: int, bounds: tuple[int, int]) -> StringToken | None:
+    """Find the string token that holds ``data[at:at + length]`` by looking at the bytes before it.
+
+    For values too large to be walked through: the nearest bytes that read as the opcode and length of a
+    string which covers the place are taken. Good enough where the length of the string stays as it is.
+    """
+    low, high = bounds
+    for start in range(at - 1, max(low, at - 0x20) - 1, -1) if length < 0x20 else ():
+        token = string_at(data, start, high)
+        if token is not None and token.text == start + 1 and at + length <= token.end:
+            return token
+    for opcode, overhead, reach in ((_STRING8, 2, 0xFF), (_STRING32, 5, _MAX_LONG_STRING)):
+        floor = max(low, at - overhead - reach)
+        token = _nearest(data, at - overhead + 1, (floor, high), (opcode, at + length))
+        if token is not None:
+            return token
+    return None
+
+
+def _nearest(
+    data: bytes, before: int, bounds: tuple[int, int], wanted: tuple[int, int]
+) -> StringToken | None:
+    low, high = bounds
+    opcode, needed_end = wanted
+    start = data.rfind(opcode, low, max(before, low))
+    while start >= 0:
+        token = string_at(data, start, high)
+        if token is not None and token.end >= needed_end:
+            return token
+        start = data.rfind(opcode, low, start)
+    return None
+
+
+def encode_string(text: bytes) -> bytes:
+    """Return the token of a string, with the opcode that OCaml chooses for its length."""
+    size = len(text)
+    if size < 0x20:
+        return bytes((_SMALL_STRING | size,)) + text
+    if size < 0x100:
+        return bytes((_STRING8, size)) + text
+    if size < _WORD32:
+        return struct.pack(">BI", _STRING32, size) + text
+    return struct.pack(">BQ", _STRING64, size) + text
+
+
+def string_words(size: int, word: int) -> int:
+    """Return the words that a string of ``size`` bytes takes, its header included."""
+    return 1 + (size + word) // word
