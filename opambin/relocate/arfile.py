@@ -127,6 +127,5 @@ def _touched(data: bytes, spelling: Spelling, path: str) -> tuple[list[Member], 
 
 
 def _shifted(found: Occurrence, member: Member) -> Occurrence:
-    anchor = (found.anchor[0] + member.offset, *found.anchor[1:]) if found.anchor else ()
     where = f"{member.name.decode('ascii', 'backslashreplace')} {found.where}"
-    return replace(found, offset=found.offset + member.offset, anchor=anchor, where=where)
+    return replace(found, offset=found.offset + member.offset, where=where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
@@ -41,6 +41,7 @@ class Section:
         offset: In the file, in bytes.
         size: In bytes; in memory only when ``type`` is ``SHT_NOBITS``.
         link: Index of the section that this one refers to.
+        info: More about it; of a symbol table, how many local symbols come first.
         entry_size: Of a table, in bytes.
     """
 
@@ -51,6 +52,7 @@ class Section:
     offset: int
     size: int
     link: int
+    info: int
     entry_size: int
 
     @property
@@ -79,11 +81,6 @@ class Symbol:
     section: int
     value: int
     size: int
-
-    @property
-    def local(self) -> bool:
-        """Whether no other file can refer to it."""
-        return self.info >> 4 == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +115,8 @@ class Elf:
                 return True
         return False
 
-    def symbols(self, data: bytes) -> Iterator[Symbol]:
-        """Yield the symbols of all symbol tables.
+    def global_symbols(self, data: bytes) -> Iterator[Symbol]:
+        """Yield the symbols that other files can refer to.
 
         Raises:
             BadDataError: A name lies outside its string table.
@@ -130,7 +127,9 @@ class Elf:
             if table.link >= len(self.sections):
                 raise BadDataError(_WHAT, "the symbol table has no string table")
             strings = self.sections[table.link]
-            whole = data[table.offset : table.offset + table.size // _SYMBOL_SIZE * _SYMBOL_SIZE]
+            first = table.offset + table.info * _SYMBOL_SIZE
+            whole = data[first : max(first, table.end)]
+            whole = whole[: len(whole) // _SYMBOL_SIZE * _SYMBOL_SIZE]
             for name, info, _, section, value, size in struct.iter_unpack("<IBBHQQ", whole):
                 yield Symbol(_string_at(data, strings, name), info, section, value, size)
 
@@ -189,28 +188,16 @@ def _raw_sections(data: bytes, table: int, count: int) -> list[tuple[int, ...]]:
 
 def _named(data: bytes, raw: list[tuple[int, ...]], names: int) -> tuple[Section, ...]:
     unnamed = [
-        Section("", kind, flags, address, offset, size, link, entry_size)
-        for _, kind, flags, address, offset, size, link, _, _, entry_size in raw
+        Section("", kind, flags, address, offset, size, link, info, entry_size)
+        for _, kind, flags, address, offset, size, link, info, _, entry_size in raw
     ]
     for section in unnamed:
         if section.end > len(data):
             raise BadDataError(_WHAT, "a section goes beyond the end")
-    sections = []
-    for section, fields in zip(unnamed, raw, strict=True):
-        name = _string_at(data, unnamed[names], fields[0]).decode("ascii", "backslashreplace")
-        sections.append(
-            Section(
-                name,
-                section.type,
-                section.flags,
-                section.address,
-                section.offset,
-                section.size,
-                section.link,
-                section.entry_size,
-            )
-        )
-    return tuple(sections)
+    return tuple(
+        replace(section, name=_string_at(data, unnamed[names], fields[0]).decode("ascii", "backslashreplace"))
+        for section, fields in zip(unnamed, raw, strict=True)
+    )
 
 
 def _string_at(data: bytes, strings: Section, position: int) -> bytes:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Kind, Occurrence
-from opambin.relocate import blocks, elf
+from opambin.relocate import blocks, dunesite, elf
 from opambin.relocate.located import Located
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opambin.relocate.spelling import Hit, Spelling
 
 CANARY = 8  # slashes; a compiler that moves a string through registers moves eight bytes at a time
+SLASHES = b"/" * CANARY
 _SLASH_RUN = re.compile(rb"/{%d,}" % CANARY)
 _BLOCK_SECTIONS = (".data", ".ldata")
 
@@ -46,12 +47,12 @@ class _Place:
 
 def slash_runs(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield start and end of every run of slashes that only a padded prefix should have."""
-    at = data.find(b"/" * CANARY)
+    at = data.find(SLASHES)
     while at >= 0:
         run = _SLASH_RUN.match(data, at)
         assert run is not None  # noqa: S101 - the run begins with the slashes just found
         yield at, run.end()
-        at = data.find(b"/" * CANARY, run.end())
+        at = data.find(SLASHES, run.end())
 
 
 def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = False) -> Located:
@@ -70,15 +71,18 @@ def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = Fa
     """
     file = elf.parse(data)
     hits = [hit for hit in spelling.hits(data) if hit.offset < file.end]
-    return _Locator(data, file, path, keep_length).run(hits)
+    return _Locator(data, file, spelling, path, keep_length=keep_length).run(hits)
 
 
 class _Locator:
     """One pass over one ELF file."""
 
-    def __init__(self, data: bytes, file: elf.Elf, path: str, keep_length: bool) -> None:
+    def __init__(
+        self, data: bytes, file: elf.Elf, spelling: Spelling, path: str, *, keep_length: bool
+    ) -> None:
         self._data = data
         self._file = file
+        self._spelling = spelling
         self._path = path
         self._keep_length = keep_length
         self._edits = _Edits(bytearray(data))
@@ -86,8 +90,12 @@ class _Locator:
 
     def run(self, hits: list[Hit]) -> Located:
         in_block: dict[int, tuple[blocks.Block, list[_Place]]] = {}
+        done = 0
         for hit in hits:
-            self._sort(hit, in_block)
+            if hit.offset >= done:
+                done = self._field(hit) or done
+            if hit.offset >= done:
+                self._sort(hit, in_block)
         for block, places in in_block.values():
             self._block(block, places)
         self._canary(hits)
@@ -142,6 +150,25 @@ class _Locator:
         )
         return block if known else None
 
+    def _field(self, hit: Hit) -> int:
+        """Handle the dune-site field that holds a hit; return where it ends, 0 when there is none."""
+        section = self._index.at(hit.offset)
+        if hit.build or section is None or not section.allocated:
+            return 0
+        field = dunesite.field_around(self._data, hit.offset, section.offset, section.end)
+        if field is None:
+            return 0
+        text = self._data[field.start : field.end]
+        located = dunesite.locate_field(text, self._spelling, self._path, section.name)
+        if located is None:
+            return 0
+        self._edits.content[field.start : field.end] = located.content
+        self._edits.occurrences += (
+            replace(found, offset=found.offset + field.start) for found in located.occurrences
+        )
+        self._edits.bound += located.bound
+        return field.end
+
     def _block(self, block: blocks.Block, places: list[_Place]) -> None:
         section = places[0].section
         if blocks.enclosing(self._data, block, section.offset, section.end):
@@ -188,7 +215,7 @@ def _block_occurrences(block: blocks.Block, value: bytes, where: str) -> Iterato
     longest = (block.capacity - rest) // len(starts)
     for start in starts:
         yield Occurrence(
-            Kind.BLOCK, block.start + start, longest, anchor=(block.header, block.room), where=where
+            Kind.BLOCK, block.start + start, longest, anchor=(blocks.WORD + start, block.room), where=where
         )
 
 

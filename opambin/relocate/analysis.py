@@ -1,0 +1,155 @@
+"""From a live file to its placeholder form: which format it has, and what stands in it; pure.
+
+Almost all files hold no prefix: they cost one search per spelling. The others go to the module of their
+format. What no format explains is *opaque*: it is never changed, and when it is needed the snapshot is
+bound to the prefix it was built at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from opambin.errors import BadDataError
+from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Occurrence
+from opambin.relocate import arfile, bytecode, camlobj, elf, elfdata, launchinfo, machofile, marshal, text
+from opambin.relocate.identity import identity
+from opambin.relocate.located import Located
+from opambin.relocate.spelling import BUILD_DIRECTORY_MARKER, Spelling
+
+INFORMATIONAL_SUFFIXES = frozenset({".cmt", ".cmti", ".annot"})
+_DOCUMENTATION_FOLDERS = ("doc", "man", "share/doc", "share/man", "share/info", "share/licenses")
+_DOCUMENTATION_SUFFIXES = frozenset({".html", ".odoc", ".odocl", ".pdf", ".gz", ".png", ".svg"})
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What is stored for one file.
+
+    Attributes:
+        content: Its placeholder form; None when the live bytes are that already.
+        occurrences: Where the placeholder stands in it, by rising offset.
+        bound: Why it can't be moved freely.
+        identity: sha256 of what equal builds have in common.
+        informational_leaks: How many informational occurrences of the live prefix stay in it.
+    """
+
+    content: bytes | None
+    occurrences: tuple[Occurrence, ...]
+    bound: tuple[Bound, ...]
+    identity: str
+    informational_leaks: int
+
+
+def analyse(
+    data: bytes,
+    spelling: Spelling,
+    path: str,
+    build_dir_marker: bytes = BUILD_DIRECTORY_MARKER,
+    *,
+    keep_length: bool = False,
+) -> Analysis:
+    """Bring a file into placeholder form.
+
+    Args:
+        data: The live bytes.
+        spelling: Of the prefix they are under.
+        path: Relative to that prefix.
+        build_dir_marker: What follows the prefix in the paths of build directories.
+        keep_length: Never shrink a string of native code: the program has lengths compiled in.
+    """
+    if spelling.marker != build_dir_marker:
+        spelling = replace(spelling, marker=build_dir_marker)
+    if not _suspicious(data, spelling):
+        return Analysis(None, (), (), identity(data), 0)
+    found = _checked(data, _located(data, spelling, path, keep_length=keep_length), path)
+    content = found.content if found.content != data else None
+    return Analysis(content, found.occurrences, found.bound, identity(found.content), found.leaks)
+
+
+def _suspicious(data: bytes, spelling: Spelling) -> bool:
+    """Tell whether a file may hold the prefix, openly, compressed, or in pieces."""
+    if spelling.canonical in data or marshal.COMPRESSED_MAGIC in data:
+        return True
+    if elfdata.SLASHES in data:
+        return spelling.padded in data or data.startswith((elf.MAGIC, arfile.MAGIC))
+    return spelling.padded != spelling.canonical and _short_run(spelling) and spelling.padded in data
+
+
+def _short_run(spelling: Spelling) -> bool:
+    """Tell whether the padded spelling has no run of slashes that gives it away."""
+    return elfdata.SLASHES not in spelling.padded
+
+
+def _located(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
+    try:
+        return _by_format(data, spelling, path, keep_length=keep_length)
+    except BadDataError as error:
+        return _opaque(data, spelling, path, str(error))
+
+
+def _by_format(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
+    if bytecode.recognises(data):
+        return _bytecode(data, spelling, path, keep_length=keep_length)
+    if data.startswith(elf.MAGIC):
+        return _elf(data, spelling, path, keep_length=keep_length)
+    if data.startswith(arfile.MAGIC):
+        return arfile.locate(data, spelling, path, keep_length=keep_length)
+    if camlobj.recognises(data):
+        return camlobj.locate(data, spelling, path)
+    if machofile.recognises(data):
+        return machofile.locate(data, spelling, path)
+    if launchinfo.recognises(data):
+        return launchinfo.locate(data, spelling, path)
+    if text.is_text(data):
+        return text.locate(data, spelling, functional=not informational(path))
+    return _opaque(data, spelling, path, "a file of unknown format")
+
+
+def _elf(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
+    found = elfdata.locate(data, spelling, path, keep_length=keep_length)
+    end = elf.parse(data).end
+    behind = _opaque(data[end:], spelling, path, "bytes after the end of an ELF file")
+    return replace(found, bound=found.bound + behind.bound, leaks=found.leaks + behind.leaks)
+
+
+def _bytecode(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
+    """Handle a bytecode program, and the run-time system before it when it was linked with ``-custom``."""
+    if not data.startswith(elf.MAGIC):
+        return bytecode.locate(data, spelling, path)
+    head = elfdata.locate(data, spelling, path, keep_length=keep_length)
+    body = bytecode.locate(head.content, spelling, path)
+    occurrences = sorted((*head.occurrences, *body.occurrences), key=lambda found: found.offset)
+    return Located(body.content, tuple(occurrences), head.bound + body.bound, head.leaks + body.leaks)
+
+
+def informational(path: str) -> bool:
+    """Tell from its path whether nothing breaks when a file names a stale prefix."""
+    pure = PurePosixPath(path)
+    documented = pure.suffix in _DOCUMENTATION_SUFFIXES or any(
+        pure.is_relative_to(folder) for folder in _DOCUMENTATION_FOLDERS
+    )
+    return documented or pure.suffix in INFORMATIONAL_SUFFIXES
+
+
+def _opaque(data: bytes, spelling: Spelling, path: str, problem: str) -> Located:
+    """Leave a file as it is, and say so when something in it is needed."""
+    hits = list(spelling.hits(data))
+    needed = [hit for hit in hits if not hit.build]
+    hidden = marshal.compressed_hits(data, spelling)
+    count = len(hits) + hidden
+    if informational(path) or not (needed or hidden):
+        return Located(data, leaks=count)
+    where = f" at byte {needed[0].offset}" if needed else " in a compressed value"
+    return Located(data, (), (Bound(path, f"prefix{where}: {problem}"),), count - len(needed) - hidden)
+
+
+def _checked(data: bytes, found: Located, path: str) -> Located:
+    """Refuse a placeholder form that does not account for every placeholder in it."""
+    offsets = [item.offset for item in found.occurrences]
+    standing = all(found.content.startswith(PLACEHOLDER, offset) for offset in offsets)
+    rising = all(low + PADDED_LENGTH <= high for low, high in zip(offsets, offsets[1:], strict=False))
+    if standing and rising and found.content.count(PLACEHOLDER) == len(offsets):
+        return found
+    reason = Bound(path, "the placeholders in it are not those that were written")
+    return Located(data, (), (*found.bound, reason), found.leaks)

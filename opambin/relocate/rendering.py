@@ -1,0 +1,179 @@
+"""From placeholder form to a prefix: which bytes to write where; pure.
+
+Every place is looked at before anything is answered: where the placeholder or the structure around it is
+not what the manifest says, nothing is rendered.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from opambin.errors import BadDataError, CannotRelocateError
+from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
+from opambin.relocate import blocks, bytecode, camlobj, dunesite
+from opambin.relocate.spelling import pad
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    Read = Callable[[int, int], bytes]
+
+IN_PLACE = frozenset({Kind.CSTRING, Kind.BLOCK, Kind.DUNE_SITE})
+"""Kinds that never change the length of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Bytes to write at an offset."""
+
+    offset: int
+    data: bytes
+
+
+def in_place(occurrences: Iterable[Occurrence]) -> bool:
+    """Tell whether a file is rendered without changing its length."""
+    return all(found.kind in IN_PLACE for found in occurrences)
+
+
+def check(occurrences: Iterable[Occurrence], target: bytes) -> None:
+    """Find out whether a file can be rendered for a prefix, from what is recorded alone.
+
+    Raises:
+        CannotRelocateError: The prefix is too long, or has white space where the kernel reads it.
+    """
+    for found in occurrences:
+        if not found.functional or found.capacity is None:
+            continue
+        if len(target) > found.capacity:
+            raise CannotRelocateError(
+                found.where or found.kind,
+                f"the new prefix has {len(target)} bytes, there is room for {found.capacity}",
+            )
+        if found.kind is Kind.TEXT and len(target.split()) != 1:
+            raise CannotRelocateError("#! line", "the new prefix has white space")
+
+
+def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
+    """Return a file in placeholder form with every placeholder replaced by ``target``.
+
+    Informational places where it does not fit keep the placeholder.
+
+    Raises:
+        BadDataError: The bytes are not what the occurrences say.
+        CannotRelocateError: The prefix does not fit.
+    """
+    patches = plan(occurrences, target, lambda offset, size: content[offset : offset + size])
+    if patches:
+        edited = bytearray(content)
+        for patch in patches:
+            edited[patch.offset : patch.offset + len(patch.data)] = patch.data
+        content = bytes(edited)
+    free = [found for found in occurrences if found.kind not in IN_PLACE]
+    return _resize(content, free, target) if free else content
+
+
+def plan(occurrences: Sequence[Occurrence], target: bytes, read: Read) -> list[Patch]:
+    """Work out the writes of the in-place kinds; others are skipped.
+
+    Args:
+        occurrences: Of one file.
+        target: The prefix.
+        read: Gives ``size`` bytes at ``offset`` of the file in placeholder form, fewer at its end.
+
+    Raises:
+        BadDataError: The bytes are not what the occurrences say.
+        CannotRelocateError: The prefix does not fit.
+    """
+    check(occurrences, target)
+    patches = []
+    sites: dict[tuple[int, int], list[Occurrence]] = defaultdict(list)
+    blocks_of: dict[tuple[int, int], list[Occurrence]] = defaultdict(list)
+    for found in occurrences:
+        if found.capacity is not None and len(target) > found.capacity:
+            continue
+        if found.kind is Kind.CSTRING:
+            patches.append(_cstring(found, target, read))
+        elif found.kind is Kind.BLOCK:
+            blocks_of[_block_place(found)].append(found)
+        elif found.kind is Kind.DUNE_SITE:
+            sites[_site_place(found)].append(found)
+    patches += (_block(place, inside, target, read) for place, inside in blocks_of.items())
+    patches += (_site(place, inside, target, read) for place, inside in sites.items())
+    return patches
+
+
+def splice(content: bytes, offsets: Iterable[int], target: bytes) -> bytes:
+    """Replace the placeholders at rising ``offsets`` by ``target``, whatever the length.
+
+    Raises:
+        BadDataError: No placeholder stands at one of the offsets.
+    """
+    parts: list[bytes] = []
+    done = 0
+    for offset in offsets:
+        _expect_placeholder(content[offset : offset + PADDED_LENGTH] if offset >= done else b"", offset)
+        parts += [content[done:offset], target]
+        done = offset + PADDED_LENGTH
+    return b"".join([*parts, content[done:]])
+
+
+def _resize(content: bytes, free: list[Occurrence], target: bytes) -> bytes:
+    """Rewrite the kinds that change lengths, by the module of the file's format."""
+    if bytecode.recognises(content):
+        return bytecode.render(content, free, target)
+    if camlobj.recognises(content):
+        return camlobj.render(content, free, target)
+    for found in free:
+        if found.kind is not Kind.TEXT:
+            raise BadDataError("object", f"holds no {found.kind} at byte {found.offset}")
+    return splice(content, sorted(found.offset for found in free), target)
+
+
+def _cstring(found: Occurrence, target: bytes, read: Read) -> Patch:
+    _expect_placeholder(read(found.offset, PADDED_LENGTH), found.offset)
+    return Patch(found.offset, pad(target, PADDED_LENGTH))
+
+
+def _block_place(found: Occurrence) -> tuple[int, int]:
+    """Return the offset of the block's header and the words it may use."""
+    match found.anchor:
+        case (back, room) if blocks.WORD <= back <= found.offset and room > 0:
+            return found.offset - back, room
+        case _:
+            raise BadDataError(
+                f"occurrence at byte {found.offset}", "its anchor is not that of a string block"
+            )
+
+
+def _block(place: tuple[int, int], inside: list[Occurrence], target: bytes, read: Read) -> Patch:
+    header, room = place
+    size = blocks.WORD * (room + 1)
+    window = read(header, size)
+    block = blocks.string_at(window, 0, len(window))
+    if len(window) != size or block is None or block.room != room:
+        raise BadDataError("object", f"no string block of {room} words at byte {header}")
+    value = window[block.start : block.start + block.length]
+    offsets = sorted(found.offset - header - blocks.WORD for found in inside)
+    return Patch(header, blocks.encode(splice(value, offsets, target), room))
+
+
+def _site_place(found: Occurrence) -> tuple[int, int]:
+    """Return offset and length of the dune-site field."""
+    match found.anchor:
+        case (back, size) if 0 < back <= found.offset and back < size <= dunesite.MAX_FIELD:
+            return found.offset - back, size
+        case _:
+            raise BadDataError(f"occurrence at byte {found.offset}", "its anchor is not that of a field")
+
+
+def _site(place: tuple[int, int], inside: list[Occurrence], target: bytes, read: Read) -> Patch:
+    start, size = place
+    moved = [replace(found, offset=found.offset - start) for found in inside]
+    return Patch(start, dunesite.render(read(start, size), moved, target))
+
+
+def _expect_placeholder(data: bytes, offset: int) -> None:
+    if data != PLACEHOLDER:
+        raise BadDataError("object", f"no placeholder at byte {offset}")
