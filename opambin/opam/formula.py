@@ -1,0 +1,185 @@
+"""Package formulas: ``depends``, ``depopts``, ``conflicts``.
+
+An atom is a package name with braces, which mix filters (``with-test``, ``os = "linux"``) and version
+constraints (``>= "1.2"``, ``= version``). opam evaluates the filters first. An atom whose filters don't
+hold is not there at all: neither true nor false. What remains of its braces is a condition on the version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from opambin.errors import BadDataError
+from opambin.opam.ast import Group, List, Logop, Not, Option, PrefixRelop, String
+from opambin.opam.filters import Env, evaluate, to_bool
+from opambin.opam.interpolation import as_text
+from opambin.opam.printer import print_value
+from opambin.opam.version import satisfies
+
+if TYPE_CHECKING:
+    from opambin.opam import ast
+
+Selection: TypeAlias = Mapping[str, str]
+"""The packages of a switch: name to version."""
+_Fits: TypeAlias = Callable[[str], bool]
+_OTHER = {"&": "|", "|": "&"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A package that another one really depends on.
+
+    Attributes:
+        name: Of the package.
+        build_only: It counts only under ``build``: needed to build, not afterwards.
+        post: It counts only under ``post``: installed with the package, but not needed to build it.
+    """
+
+    name: str
+    build_only: bool = False
+    post: bool = False
+
+
+def atoms(value: ast.Value | None) -> list[tuple[str, tuple[ast.Value, ...]]]:
+    """Return every package that a formula names, with the content of its braces, in order.
+
+    Raises:
+        BadDataError: It is not a package formula.
+    """
+    if value is None:
+        return []
+    if isinstance(value, String):
+        return [(value.value, ())]
+    if isinstance(value, Option) and isinstance(value.value, String):
+        return [(value.value.value, value.filters)]
+    return [atom for part in _parts(value) for atom in atoms(part)]
+
+
+def holds(filters: tuple[ast.Value, ...], env: Env, version: str) -> bool | None:
+    """Evaluate the braces of an atom for a version.
+
+    Returns:
+        Whether the version fits; None when the filters don't hold, so that the atom is not there.
+
+    Raises:
+        BadDataError: They hold something else than filters and constraints.
+    """
+    fits = _all([_constraint(item, env, negated=False) for item in filters])
+    return fits(version) if callable(fits) else (fits or None)
+
+
+def resolved(value: ast.Value | None, env: Env, selected: Selection) -> list[Dependency]:
+    """Return the packages of a final set that a formula really depends on, in the order of the formula.
+
+    An atom counts when its filters hold and its package is selected at a version that fits; of ``a | b``
+    each alternative that is there counts. ``build`` and ``post`` need not be in ``env``: they are true
+    and false by turns to see where an atom belongs. A name that counts several times is joined.
+
+    Args:
+        value: The field; None for a missing one.
+        env: All other variables. Undefined ones make their filter fail.
+        selected: The final set.
+
+    Raises:
+        BadDataError: It is not a package formula.
+    """
+    mentions = [(name, filters) for name, filters in atoms(value) if name in selected]
+
+    def counted(*, build: bool, post: bool) -> set[str]:
+        scoped = _scoped(env, build=build, post=post)
+        return {name for name, filters in mentions if holds(filters, scoped, selected[name])}
+
+    to_build = counted(build=True, post=False)
+    to_run = counted(build=False, post=True)
+    needed = counted(build=True, post=True) | to_build
+    names = dict.fromkeys(name for name, _ in mentions if name in needed)
+    return [Dependency(name, build_only=name not in to_run, post=name not in to_build) for name in names]
+
+
+def satisfied(value: ast.Value | None, env: Env, selected: Selection, *, alternatives: bool = False) -> bool:
+    """Say whether a final set fulfils a formula; ``build`` and ``post`` are true.
+
+    Args:
+        value: The field; None for a missing one, which is fulfilled.
+        env: All other variables.
+        selected: The final set.
+        alternatives: One item of a list is enough, as in ``depopts`` and ``conflicts``.
+
+    Raises:
+        BadDataError: It is not a package formula.
+    """
+    if value is None:
+        return True
+    join = "|" if alternatives else "&"
+    return _truth(value, _scoped(env, build=True, post=True), selected, join) is not False
+
+
+def _scoped(env: Env, *, build: bool, post: bool) -> Env:
+    own = {"build": build, "post": post}
+    return lambda name: own[name] if name in own else env(name)
+
+
+def _truth(value: ast.Value, env: Env, selected: Selection, join: str) -> bool | None:
+    """Evaluate a formula; None is opam's empty formula, which drops out of ``&`` and of ``|``."""
+    if isinstance(value, String | Option):
+        ((name, filters),) = atoms(value)
+        fits = _all([_constraint(item, env, negated=False) for item in filters])
+        if fits is False:
+            return None
+        return name in selected and (fits is True or fits(selected[name]))
+    op = value.op if isinstance(value, Logop) else join
+    truths = [_truth(part, env, selected, join) for part in _parts(value)]
+    found = [truth for truth in truths if truth is not None]
+    if not found:
+        return None
+    return all(found) if op == "&" else any(found)
+
+
+def _parts(value: ast.Value) -> tuple[ast.Value, ...]:
+    if isinstance(value, List | Group):
+        return value.items
+    if isinstance(value, Logop):
+        return value.operands
+    raise BadDataError("package formula", f"not a package: {print_value(value)}")
+
+
+def _constraint(value: ast.Value, env: Env, *, negated: bool) -> bool | _Fits:
+    """Reduce a part of the braces: to a boolean when it is a filter, to a test when versions matter."""
+    if isinstance(value, PrefixRelop):
+        return _comparison(value, env, negated=negated)
+    if isinstance(value, Not):
+        return _constraint(value.value, env, negated=not negated)
+    if isinstance(value, Group | Logop):
+        op = value.op if isinstance(value, Logop) else "&"
+        parts = value.operands if isinstance(value, Logop) else value.items
+        reduced = [_constraint(part, env, negated=negated) for part in parts]
+        if not reduced:
+            return lambda _: True
+        return _all(reduced) if (_OTHER[op] if negated else op) == "&" else _any(reduced)
+    truth = evaluate(Not(value) if negated else value, env)
+    return to_bool(truth, default=False)
+
+
+def _comparison(value: PrefixRelop, env: Env, *, negated: bool) -> _Fits:
+    bound = evaluate(value.value, env)
+    if bound is None:
+        # opam ignores a constraint whose version is undefined.
+        return lambda _: True
+    text = as_text(bound)
+    return lambda version: satisfies(version, value.op, text) is not negated
+
+
+def _all(parts: list[bool | _Fits]) -> bool | _Fits:
+    if False in parts:
+        return False
+    tests = [part for part in parts if callable(part)]
+    return (lambda version: all(test(version) for test in tests)) if tests else True
+
+
+def _any(parts: list[bool | _Fits]) -> bool | _Fits:
+    if True in parts:
+        return True
+    tests = [part for part in parts if callable(part)]
+    return (lambda version: any(test(version) for test in tests)) if tests else False
