@@ -86,17 +86,26 @@ def _locate_linked(data: bytes, spelling: Spelling, path: str) -> Located:
     offset = descriptor_offset(data)
     pieces = Pieces()
     pieces.raw(data[:_CODE_START])
-    debug = marshal.locate_fixed(data, (_CODE_START, offset), spelling, "debug data")
-    hidden = sum(_leaks_in_compressed(data, (_CODE_START, offset), spelling))
-    pieces.part(Located(debug.content, debug.occurrences, leaks=debug.leaks + hidden))
+    at = _CODE_START
+    for start, end, leaks in _compressed_values(data, (_CODE_START, offset), spelling):
+        pieces.part(marshal.locate_fixed(data, (at, start), spelling, "debug data"))
+        pieces.part(Located(data[start:end], leaks=leaks))
+        at = end
+    pieces.part(marshal.locate_fixed(data, (at, offset), spelling, "debug data"))
     descriptor, end = marshal.locate_value(data, offset, spelling, path, "descriptor")
     pieces.part(descriptor)
     pieces.raw(data[end:])
     return pieces.located()
 
 
-def _leaks_in_compressed(data: bytes, bounds: tuple[int, int], spelling: Spelling) -> Iterator[int]:
-    """Yield how many spellings stand in each compressed value of the debug data, which keeps its length."""
+def _compressed_values(
+    data: bytes, bounds: tuple[int, int], spelling: Spelling
+) -> Iterator[tuple[int, int, int]]:
+    """Yield start, end and number of spellings of each compressed value of the debug data.
+
+    They keep their length, so they are left as they are. A frame may hold a path as plain bytes that
+    are copied from elsewhere in it: changing those would change other strings too.
+    """
     at = data.find(marshal.COMPRESSED_MAGIC, *bounds)
     while at >= 0:
         try:
@@ -107,7 +116,7 @@ def _leaks_in_compressed(data: bytes, bounds: tuple[int, int], spelling: Spellin
             after = at + 1
         else:
             located = marshal.locate_fixed(tokens, (0, len(tokens)), spelling, "debug data")
-            yield located.leaks + len(located.occurrences)
+            yield at, header.end, located.leaks + len(located.occurrences)
             after = header.end
         at = data.find(marshal.COMPRESSED_MAGIC, after, bounds[1])
 
