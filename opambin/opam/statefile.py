@@ -1,8 +1,8 @@
 """Lists of strings as opam prints them in the files that hold its state.
 
 ``switch-state`` and ``*.changes`` are written byte for byte as opam does it: opam breaks a line when it would
-pass 77 bytes, first behind the bracket, then at every item; a value and its option stay on one line while they
-fit.
+pass 77 bytes, first behind the bracket, then at every item; a value and its option stay on one line while
+they fit.
 """
 
 from __future__ import annotations
