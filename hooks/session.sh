@@ -1,6 +1,6 @@
 # Sourced by every hook. Sets:
 #   opambin_home     PLUGINS/opam-bin of the opam root, found from the hook's own path
-#   opambin_session  the state of this session; a directory only while a session with the cache on runs
+#   opambin_session  the state of this session; it holds a directory `package` only while the cache is in use
 #   opambin_package  NAME.VERSION, in the hooks of a package
 # Every name starts with opambin_: a name of one letter may be a variable that the user exports to builds.
 

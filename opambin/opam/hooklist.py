@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
-from opambin.opam.ast import Field, List, Option, Section, String
-from opambin.opam.printer import render
+from opambin.opam.ast import Field, Ident, List, Option, Section, String
+from opambin.opam.printer import print_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,15 @@ class Change:
 
         An empty list, and not ``field=``: that would bring back opam's default, which is the sandbox.
         """
-        return f"{self.field}=[{' '.join(render(command) for command in self.after)}]"
+        return f"{self.field}=[{' '.join(print_value(command) for command in self.after)}]"
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the change as plain values, commands in opam's syntax."""
+        return {
+            "field": self.field,
+            "before": [print_value(command) for command in self.before],
+            "after": [print_value(command) for command in self.after],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ class Configured:
 
     def __str__(self) -> str:
         """Show it as it stands in the configuration."""
-        return f"{self.field}: {render(self.command)}"
+        return f"{self.field}: {print_value(self.command)}"
 
 
 def our_command(field: str) -> Value:
@@ -92,14 +100,19 @@ def our_command(field: str) -> Value:
 
 
 def commands(config: OpamFile, field: str) -> tuple[Value, ...]:
-    """Return the commands of a hook field, whether it holds none, one or a list of them.
+    """Return the commands of a hook field: each a list of words, or such a list with a filter.
+
+    opam leaves out brackets where it can: one command may stand for a list of one, and a word for a command
+    of one word.
 
     Raises:
         BadDataError: The field is of another shape.
     """
     value = config.get(field)
-    if value is None:
+    if value is None or value == List():
         return ()
+    if _is_word(value):
+        return (List((value,)),)
     if _is_command(value):
         return (value,)
     if isinstance(value, List) and all(_is_command(item) for item in value.items):
@@ -205,17 +218,19 @@ def _program(command: Value) -> str:
 
 
 def _words(command: Value) -> tuple[Value, ...]:
-    inner = command.value if isinstance(command, Option) else command
-    items = inner.items if isinstance(inner, List) else ()
-    return tuple(word.value if isinstance(word, Option) else word for word in items)
+    inner = _bare(command)
+    return tuple(map(_bare, inner.items)) if isinstance(inner, List) else ()
 
 
 def _is_command(value: Value) -> bool:
-    inner = value.value if isinstance(value, Option) else value
-    return (
-        isinstance(inner, List)
-        and bool(inner.items)
-        and not any(
-            isinstance(item.value if isinstance(item, Option) else item, List) for item in inner.items
-        )
-    )
+    inner = _bare(value)
+    return isinstance(inner, List) and all(map(_is_word, inner.items))
+
+
+def _is_word(value: Value) -> bool:
+    return isinstance(_bare(value), String | Ident)
+
+
+def _bare(value: Value) -> Value:
+    """Return a value without its filter."""
+    return value.value if isinstance(value, Option) else value

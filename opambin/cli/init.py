@@ -1,0 +1,127 @@
+"""``opam-bin init``: set opam-bin up in an opam root."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from opambin.initialise import InitPlan
+
+PEER_REPOSITORY_HINT = (
+    "  Its repository and its files stay; 'opam repository list' shows what it added "
+    "('opam repository remove NAME --all-switches' drops it)."
+)
+
+
+def opam_root(given: Path | None) -> Path:
+    """Return the opam root that a command is about: the given one, or opam's own choice."""
+    chosen = given or Path(os.environ.get("OPAMROOT") or "~/.opam")
+    return chosen.expanduser().absolute()
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only when the user agreed.
+
+    Raises:
+        MisuseError: There is nobody to ask.
+        Abort: The answer is no.
+    """
+    from opambin.errors import MisuseError
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise MisuseError("there is no terminal to ask on: pass --yes to agree, or --dry-run to look only")
+    click.confirm(question, default=False, abort=True)
+
+
+@click.command("init")
+@click.option(
+    "--root", type=click.Path(path_type=Path), help="The opam root (default: $OPAMROOT or ~/.opam)."
+)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only show what would change.")
+@click.option("--json", "as_json", is_flag=True, help="Show it as JSON.")
+@click.option(
+    "--replace-peer", is_flag=True, help="Take out the hooks of OCaml's opam-bin, and take over its link."
+)
+def command(root: Path | None, yes: bool, dry_run: bool, as_json: bool, replace_peer: bool) -> None:
+    """Set opam-bin up in an opam root.
+
+    Adds hooks to opam's configuration, so that plain 'opam install' uses the cache and fills it, and a link
+    that makes 'opam bin' work. Sandboxing and the hooks of others stay. 'opam-bin uninstall' undoes it.
+    """
+    from opambin.context import real_opam
+    from opambin.initialise import init, plan_init
+    from opambin.opam.client import Opam
+    from opambin.place import own_program
+
+    place = opam_root(root)
+    opam = Opam(real_opam(os.environ), root=place)
+    opam.check_supported()
+    plan = plan_init(place, own_program(), replace_peer=replace_peer)
+    if plan.peers and not replace_peer:
+        plan = _without_peer(plan, asks=not (yes or dry_run or as_json))
+    if as_json:
+        click.echo(json.dumps({**plan.as_dict(), "dry_run": dry_run}, indent=1))
+    else:
+        show(plan)
+    if dry_run or plan.empty:
+        return
+    confirm(f"Change {place} like this?", yes=yes)
+    init(plan, opam)
+    if not as_json:
+        click.echo("opam-bin is set up; the next 'opam install' uses it.")
+
+
+def show(plan: InitPlan) -> None:
+    """Tell what init finds and would do."""
+    from opambin.initialise import LinkState
+    from opambin.opam.printer import print_value
+
+    if plan.empty:
+        click.echo(f"opam-bin is set up in {plan.place.root}; nothing to do.")
+    for change in plan.changes:
+        click.echo(f"{plan.place.config}: {change.field}")
+        click.echo(
+            "".join(f"  - {print_value(old)}\n" for old in change.before if old not in change.after), nl=False
+        )
+        click.echo(
+            "".join(f"  + {print_value(new)}\n" for new in change.after if new not in change.before), nl=False
+        )
+    if plan.files:
+        click.echo(f"{plan.place.hooks}: {len(plan.files)} files")
+    if plan.writes_link:
+        click.echo(f"{plan.place.link} -> {plan.program}")
+    if plan.link is LinkState.FOREIGN:
+        click.echo(
+            f"{plan.place.link} is somebody else's and stays: 'opam bin' runs that, 'opam-bin' this program."
+        )
+    if plan.link is LinkState.NO_PROGRAM:
+        click.echo("There is no opam-bin program in this environment: 'opam bin' will not work.")
+    for hook in plan.foreign:
+        click.echo(f"Stays as it is, not ours: {hook}")
+    if plan.peers:
+        click.echo("OCaml's opam-bin is configured here; its hooks are replaced.")
+        click.echo(PEER_REPOSITORY_HINT)
+
+
+def _without_peer(plan: InitPlan, *, asks: bool) -> InitPlan:
+    """Have the hooks of OCaml's opam-bin replaced when the user wants that: both together can't work."""
+    from opambin.errors import MisuseError
+    from opambin.initialise import plan_init
+
+    for hook in plan.peers:
+        click.echo(f"OCaml's opam-bin: {hook}", err=True)
+    if not asks or not sys.stdin.isatty():
+        raise MisuseError(
+            "OCaml's opam-bin is configured in this root: pass --replace-peer to replace its hooks"
+        )
+    click.confirm("Both can't work together. Replace its hooks by ours?", default=False, abort=True)
+    return plan_init(plan.place.root, plan.program, replace_peer=True)
