@@ -159,7 +159,7 @@ def test_what_ocaml_wrote(tmp_path: Path) -> None:
     (tmp_path / "p.ml").write_text(
         'let s = "shared" let l = [s; s] let f = [|1.5;2.5|]\n'
         "let () = set_binary_mode_out stdout true\n"
-        "let v = (s, l, f, Some (3L, l), f, 1 lsl 40, -7, (1, l, 0.5), `A, [||])\n"
+        "let v = (s, l, f, Some (3L, l), f, 1 lsl 40, -7, (1, l, 0.5), `A, [|true|])\n"
         "let () = print_string (Marshal.to_string v [])\n"
     )
     run(["ocamlc", "p.ml", "-o", "p"], tmp_path)
