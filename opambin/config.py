@@ -1,7 +1,7 @@
 """The configuration: one YAML file, and environment variables that win over it.
 
-All settings are in one table, :data:`SETTINGS`; ``docs/configuration.md`` describes them for people. Everything
-that is wrong is told at once, in one error.
+All settings are in one table, :data:`SETTINGS`; ``docs/configuration.md`` describes them for people. What is
+wrong is told all at once, in one error.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Setting:
     Attributes:
         name: In the file.
         variable: In the environment.
-        parse: Turns a value of the file, or the text of the variable, into the setting's, or raises ValueError.
+        parse: Turns a value of the file, or the text of the variable, or raises ValueError.
         allowed: The values it takes, in words.
     """
 

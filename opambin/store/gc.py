@@ -3,8 +3,8 @@
 Rules:
 
 * The sweep holds the store's lock alone, so no put is running and every draft in ``tmp/`` is a dead one.
-* An object younger than :data:`MIN_AGE` stays: its writer may have more to put before the manifest. The age is
-  by ctime, which a put renews when it finds the object there already.
+* An object younger than :data:`MIN_AGE` stays: its writer may have more to put before the manifest. The age
+  is by ctime, which a put renews when it finds the object there already.
 * When a manifest can't be read (which is not the same as bad), nothing is removed.
 """
 
