@@ -132,7 +132,7 @@ class Root:
         shown, has = (".".join(map(str, number)) for number in (version, self.format))
         if self.format > own and self.format > version[:2]:
             raise UnavailableError(
-                f"{self.path} was written by an opam newer than {shown} (format {has}): use opam {has} or later"
+                f"{self.path} was written by a newer opam than {shown}: use opam {has} or later"
             )
         if self.format < (2, 2) and version >= (2, 6):
             raise UnavailableError(

@@ -1,7 +1,7 @@
 """A switch on disk: where it is, what is installed in it, and its packages' own files.
 
-Only reading; :mod:`opambin.opam.register` writes. Everything under ``.opam-switch`` is opam's own record, so a
-file that does not parse is reported and never taken for an empty one.
+Only reading; :mod:`opambin.opam.register` writes. Everything under ``.opam-switch`` is opam's own record, so
+a file that does not parse is reported and never taken for an empty one.
 """
 
 from __future__ import annotations
