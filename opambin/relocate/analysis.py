@@ -8,6 +8,7 @@ bound to the prefix it was built at.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from opambin.errors import BadDataError
@@ -17,6 +18,7 @@ from opambin.relocate.identity import identity
 from opambin.relocate.located import Located
 from opambin.relocate.spelling import BUILD_DIRECTORY_MARKER, Spelling
 
+_FORMATS = (bytecode, camlobj, machofile, launchinfo)
 INFORMATIONAL_SUFFIXES = frozenset({".cmt", ".cmti", ".annot"})
 _DOCUMENTATION_FOLDERS = ("doc", "man", "share/doc", "share/man", "share/info", "share/licenses")
 _DOCUMENTATION_SUFFIXES = frozenset({".html", ".odoc", ".odocl", ".pdf", ".gz", ".png", ".svg"})
@@ -82,28 +84,41 @@ def _short_run(spelling: Spelling) -> bool:
 
 
 def _located(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
+    leaks = _build_directories_only(data, spelling)
+    if leaks is not None:
+        return Located(data, leaks=leaks)
     try:
-        return _by_format(data, spelling, path, keep_length=keep_length)
+        if data.startswith((elf.MAGIC, arfile.MAGIC)):
+            return _native(data, spelling, path, keep_length=keep_length)
+        for module in _FORMATS:
+            if module.recognises(data):
+                return module.locate(data, spelling, path)
     except BadDataError as error:
         return _opaque(data, spelling, path, str(error))
-
-
-def _by_format(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
-    if bytecode.recognises(data):
-        return _bytecode(data, spelling, path, keep_length=keep_length)
-    if data.startswith(elf.MAGIC):
-        return _elf(data, spelling, path, keep_length=keep_length)
-    if data.startswith(arfile.MAGIC):
-        return arfile.locate(data, spelling, path, keep_length=keep_length)
-    if camlobj.recognises(data):
-        return camlobj.locate(data, spelling, path)
-    if machofile.recognises(data):
-        return machofile.locate(data, spelling, path)
-    if launchinfo.recognises(data):
-        return launchinfo.locate(data, spelling, path)
     if text.is_text(data):
         return text.locate(data, spelling, functional=not informational(path))
     return _opaque(data, spelling, path, "a file of unknown format")
+
+
+def _build_directories_only(data: bytes, spelling: Spelling) -> int | None:
+    """Return how often native code names build directories, None when it may hold more than these.
+
+    That is most of what holds the prefix at all (debug information), and needs no reading of headers.
+    """
+    if not data.startswith((elf.MAGIC, arfile.MAGIC)) or bytecode.recognises(data):
+        return None
+    hits = list(spelling.hits(data))
+    if not all(hit.build for hit in hits) or next(elfdata.stray_runs(data, hits), None):
+        return None
+    return len(hits)
+
+
+def _native(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
+    if data.startswith(arfile.MAGIC):
+        return arfile.locate(data, spelling, path, keep_length=keep_length)
+    if bytecode.recognises(data):
+        return _custom(data, spelling, path, keep_length=keep_length)
+    return _elf(data, spelling, path, keep_length=keep_length)
 
 
 def _elf(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
@@ -113,10 +128,8 @@ def _elf(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Lo
     return replace(found, bound=found.bound + behind.bound, leaks=found.leaks + behind.leaks)
 
 
-def _bytecode(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
-    """Handle a bytecode program, and the run-time system before it when it was linked with ``-custom``."""
-    if not data.startswith(elf.MAGIC):
-        return bytecode.locate(data, spelling, path)
+def _custom(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
+    """Handle a bytecode program behind its own run-time system (linked with ``-custom``)."""
     head = elfdata.locate(data, spelling, path, keep_length=keep_length)
     body = bytecode.locate(head.content, spelling, path)
     occurrences = sorted((*head.occurrences, *body.occurrences), key=lambda found: found.offset)
@@ -148,7 +161,7 @@ def _checked(data: bytes, found: Located, path: str) -> Located:
     """Refuse a placeholder form that does not account for every placeholder in it."""
     offsets = [item.offset for item in found.occurrences]
     standing = all(found.content.startswith(PLACEHOLDER, offset) for offset in offsets)
-    rising = all(low + PADDED_LENGTH <= high for low, high in zip(offsets, offsets[1:], strict=False))
+    rising = all(low + PADDED_LENGTH <= high for low, high in pairwise(offsets))
     if standing and rising and found.content.count(PLACEHOLDER) == len(offsets):
         return found
     reason = Bound(path, "the placeholders in it are not those that were written")

@@ -13,7 +13,7 @@ from opambin.relocate.located import Located
 
 if TYPE_CHECKING:
     from opambin.model import Occurrence
-    from opambin.relocate.spelling import Hit, Spelling
+    from opambin.relocate.spelling import Spelling
 
 MAGIC = b"!<arch>\n"
 HEADER_SIZE = 60
@@ -106,24 +106,28 @@ def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = Fa
 
 
 def _touched(data: bytes, spelling: Spelling, path: str) -> tuple[list[Member], list[Bound], int]:
-    """Return the members that must be looked into, and what stands where no prefix is expected."""
+    """Return the members that must be looked into, and what stands where no prefix is expected.
+
+    Members that name nothing but build directories are left alone: that is most of them.
+    """
     every = members(data)
     starts = [member.header for member in every]
     chosen: dict[int, Member] = {}
     bound = []
-    leaks = 0
-    hits: list[tuple[int, Hit | None]] = [(hit.offset, hit) for hit in spelling.hits(data)]
-    hits += [(start, None) for start, _ in elfdata.slash_runs(data)]
-    for offset, hit in hits:
+    hits = list(spelling.hits(data))
+    strays = [(start, False) for start, _ in elfdata.stray_runs(data, hits)]
+    for offset, needed in [*((hit.offset, True) for hit in hits if not hit.build), *strays]:
         number = bisect_right(starts, offset) - 1
         member = every[number] if number >= 0 else None
         if member and member.offset <= offset and data.startswith(elf.MAGIC, member.offset):
             chosen[number] = member
-        elif hit is not None and hit.build:
-            leaks += 1
-        elif hit is not None:
+        elif needed:
             bound.append(Bound(path, f"prefix at byte {offset} in an archive member that is no ELF file"))
-    return [chosen[number] for number in sorted(chosen)], bound, leaks
+    inside = [chosen[number] for number in sorted(chosen)]
+    leaks = sum(
+        hit.build and not any(member.offset <= hit.offset < member.end for member in inside) for hit in hits
+    )
+    return inside, bound, leaks
 
 
 def _shifted(found: Occurrence, member: Member) -> Occurrence:

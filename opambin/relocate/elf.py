@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from opambin.errors import BadDataError
 
@@ -29,9 +29,8 @@ _DEBUG_PREFIXES = (".debug", ".zdebug", ".gnu_debug", ".gnu.debug", ".stab", ".r
 _DEBUG_NAMES = frozenset({".comment", ".symtab", ".strtab", ".shstrtab"})
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One section header, with its name looked up.
+class Section(NamedTuple):
+    """One section header, with its name looked up; a tuple, because libraries have 100,000 of them.
 
     Attributes:
         name: Of the section; bytes that are no ASCII are escaped.
@@ -72,8 +71,7 @@ class Section:
         return named and not self.allocated
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(NamedTuple):
     """One entry of the symbol table."""
 
     name: bytes
@@ -107,7 +105,7 @@ class Elf:
 
     def has_symbol(self, data: bytes, section: Section, offset: int) -> bool:
         """Tell whether a symbol stands for the byte at ``offset`` of the file, inside ``section``."""
-        number = self.sections.index(section)
+        number = self.sections.index(section)  # tables of symbols say the number, not the name
         value = offset - section.offset + (0 if self.type == ET_REL else section.address)
         needle = struct.pack("<Q", value)
         for table in self.sections:
@@ -126,12 +124,13 @@ class Elf:
                 continue
             if table.link >= len(self.sections):
                 raise BadDataError(_WHAT, "the symbol table has no string table")
-            strings = self.sections[table.link]
+            held = self.sections[table.link]
+            strings = data[held.offset : held.end]
             first = table.offset + table.info * _SYMBOL_SIZE
             whole = data[first : max(first, table.end)]
             whole = whole[: len(whole) // _SYMBOL_SIZE * _SYMBOL_SIZE]
             for name, info, _, section, value, size in struct.iter_unpack("<IBBHQQ", whole):
-                yield Symbol(_string_at(data, strings, name), info, section, value, size)
+                yield Symbol(_string_at(strings, name), info, section, value, size)
 
 
 class SectionIndex:
@@ -175,8 +174,10 @@ def parse(data: bytes) -> Elf:
     raw = _raw_sections(data, table, count)
     if names >= len(raw):
         raise BadDataError(_WHAT, "no section names")
-    sections = _named(data, raw, names)
+    sections = _sections(data, raw, names)
     end = max(table + count * _SECTION_SIZE, *(section.end for section in sections))
+    if end > len(data):
+        raise BadDataError(_WHAT, "a section goes beyond the end")
     return Elf(kind, machine, entry, sections, end)
 
 
@@ -186,26 +187,21 @@ def _raw_sections(data: bytes, table: int, count: int) -> list[tuple[int, ...]]:
     return list(struct.iter_unpack("<IIQQQQIIQQ", data[table : table + count * _SECTION_SIZE]))
 
 
-def _named(data: bytes, raw: list[tuple[int, ...]], names: int) -> tuple[Section, ...]:
-    unnamed = [
-        Section("", kind, flags, address, offset, size, link, info, entry_size)
-        for _, kind, flags, address, offset, size, link, info, _, entry_size in raw
-    ]
-    for section in unnamed:
-        if section.end > len(data):
-            raise BadDataError(_WHAT, "a section goes beyond the end")
-    return tuple(
-        replace(section, name=_string_at(data, unnamed[names], fields[0]).decode("ascii", "backslashreplace"))
-        for section, fields in zip(unnamed, raw, strict=True)
-    )
+def _sections(data: bytes, raw: list[tuple[int, ...]], names: int) -> tuple[Section, ...]:
+    start, size = raw[names][4:6]
+    strings = data[start : start + size]
+    sections = []
+    for name, kind, flags, address, offset, length, link, info, _, entry_size in raw:
+        text = _string_at(strings, name).decode("ascii", "backslashreplace")
+        sections.append(Section(text, kind, flags, address, offset, length, link, info, entry_size))
+    return tuple(sections)
 
 
-def _string_at(data: bytes, strings: Section, position: int) -> bytes:
-    start = strings.offset + position
-    stop = data.find(b"\0", start, strings.end) if position < strings.size else -1
-    if stop < 0:
+def _string_at(strings: bytes, start: int) -> bytes:
+    end = strings.find(b"\0", start)
+    if end < 0:
         raise BadDataError(_WHAT, "a name lies outside its string table")
-    return data[start:stop]
+    return strings[start:end]
 
 
 def _table_has(data: bytes, table: Section, value: bytes, section: int) -> bool:

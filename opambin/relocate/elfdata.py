@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Kind, Occurrence
@@ -16,7 +17,7 @@ from opambin.relocate import blocks, dunesite, elf
 from opambin.relocate.located import Located
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from opambin.relocate.spelling import Hit, Spelling
 
@@ -24,6 +25,14 @@ CANARY = 8  # slashes; a compiler that moves a string through registers moves ei
 SLASHES = b"/" * CANARY
 _SLASH_RUN = re.compile(rb"/{%d,}" % CANARY)
 _BLOCK_SECTIONS = (".data", ".ldata")
+
+
+class _Reading(Enum):
+    """How sure it is that a string block stands somewhere."""
+
+    NONE = 0
+    DOUBTFUL = 1
+    SURE = 2
 
 
 @dataclass(slots=True)
@@ -45,14 +54,18 @@ class _Place:
     where: str
 
 
-def slash_runs(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield start and end of every run of slashes that only a padded prefix should have."""
+def stray_runs(data: bytes, hits: Iterable[Hit]) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the runs of slashes that are not part of a whole padded prefix."""
+    ends = {hit.offset: hit.end for hit in hits if hit.padded}
+    starts = sorted(ends)
     at = data.find(SLASHES)
     while at >= 0:
         run = _SLASH_RUN.match(data, at)
-        assert run is not None  # noqa: S101 - the run begins with the slashes just found
-        yield at, run.end()
-        at = data.find(SLASHES, run.end())
+        end = run.end() if run else at + CANARY
+        number = bisect_right(starts, at) - 1
+        if number < 0 or end > ends[starts[number]]:
+            yield at, end
+        at = data.find(SLASHES, end)
 
 
 def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = False) -> Located:
@@ -126,9 +139,12 @@ class _Locator:
             self._edits.leaks += 1
 
     def _string(self, place: _Place, in_block: dict[int, tuple[blocks.Block, list[_Place]]]) -> None:
-        block = self._block_of(place)
-        if block is not None and not self._keep_length:
+        block = None if self._keep_length else self._block_of(place)
+        reading = self._reading(block, place.section) if block else _Reading.NONE
+        if block and reading is _Reading.SURE:
             in_block.setdefault(block.header, (block, []))[1].append(place)
+        elif reading is _Reading.DOUBTFUL:
+            self._refuse(place.hit, f"in {place.where}: two readings of a string block")
         elif place.hit.padded and place.hit.length == PADDED_LENGTH:
             self._in_place(place, functional=True)
         else:
@@ -145,10 +161,16 @@ class _Locator:
         block = blocks.string_at(self._data, header, section.end)
         if block is None or place.hit.end > block.start + block.length:
             return None
-        known = self._file.has_symbol(self._data, section, block.start) or blocks.has_neighbours(
-            self._data, block, section.offset, section.end
-        )
-        return block if known else None
+        return block
+
+    def _reading(self, block: blocks.Block, section: elf.Section) -> _Reading:
+        """Tell whether what looks like a block is one, and not a part of a longer string."""
+        if self._file.has_symbol(self._data, section, block.start):
+            return _Reading.SURE
+        bounds = section.offset, section.end
+        if not blocks.has_neighbours(self._data, block, *bounds):
+            return _Reading.NONE
+        return _Reading.DOUBTFUL if blocks.enclosing(self._data, block, *bounds) else _Reading.SURE
 
     def _field(self, hit: Hit) -> int:
         """Handle the dune-site field that holds a hit; return where it ends, 0 when there is none."""
@@ -171,9 +193,6 @@ class _Locator:
 
     def _block(self, block: blocks.Block, places: list[_Place]) -> None:
         section = places[0].section
-        if blocks.enclosing(self._data, block, section.offset, section.end):
-            self._refuse(places[0].hit, f"two readings of a string block in {section.name}")
-            return
         old = self._data[block.start : block.start + block.length]
         hits = [place.hit for place in places]
         value = _placed(old, hits, block.start)
@@ -195,14 +214,10 @@ class _Locator:
 
     def _canary(self, hits: list[Hit]) -> None:
         """Look for what is left of a padded prefix that a compiler copied through registers."""
-        ends = {hit.offset: hit.end for hit in hits if hit.padded}
-        starts = sorted(ends)
         seen = set()
-        for start, end in slash_runs(self._data):
+        for start, end in stray_runs(self._data, hits):
             section = self._index.at(start)
-            number = bisect_right(starts, start) - 1
-            whole = number >= 0 and end <= ends[starts[number]]
-            if whole or section is None or not section.allocated or section.name in seen:
+            if section is None or not section.allocated or section.name in seen:
                 continue
             seen.add(section.name)
             reason = f"slash run of {end - start} at byte {start} in {section.name}: part of a hidden prefix"

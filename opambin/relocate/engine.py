@@ -1,4 +1,4 @@
-"""Placing objects under a prefix and giving live files their true spelling; the one module that touches files.
+"""Placing objects under a prefix, and giving live files their true spelling; nothing else here touches files.
 
 All bytes are computed and checked before the first is written. A file appears under its name whole or not
 at all: it is written beside it and renamed, unless the caller fills a fresh staging folder.

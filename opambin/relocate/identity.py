@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.relocate import arfile, bytecode, camlobj, elf
-from opambin.relocate.marshalstream import decompress, read_header, string_tokens
 from opambin.relocate.marshalstream import MAGIC as VALUE_MAGIC
+from opambin.relocate.marshalstream import decompress, read_header, string_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TYPED_TREE = camlobj.MAGIC + b"T"
 _BUILD_ID = ".note.gnu.build-id"
+_SMALL = 65536  # bytes; below, copying costs less than a call
 _CODE_START = 16  # bytes of a .cmo or .cma before the code: magic number, offset of the descriptor
 
 
@@ -37,11 +38,23 @@ def identity(data: bytes) -> str:
         parts = None
     if parts is None:
         return hashlib.sha256(data).hexdigest()
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
+    digest = hashlib.sha256(b",".join(b"%d" % len(part) for part in parts))
+    for batch in _batches(parts):
+        digest.update(batch)
     return digest.hexdigest()
+
+
+def _batches(parts: list[Part]) -> Iterator[Part]:
+    """Join small parts: an object file has thousands, and each call costs more than its bytes."""
+    small: list[Part] = []
+    for part in parts:
+        if len(part) < _SMALL:
+            small.append(part)
+            continue
+        yield b"".join(small)
+        small = []
+        yield part
+    yield b"".join(small)
 
 
 def _parts(data: bytes) -> list[Part] | None:
@@ -62,12 +75,12 @@ def _parts(data: bytes) -> list[Part] | None:
 
 def _elf_parts(data: bytes, file: elf.Elf) -> Iterator[Part]:
     view = memoryview(data)
+    counted = [section for section in file.sections if not section.debug and section.name != _BUILD_ID]
     yield struct.pack("<HHQ", file.type, file.machine, file.entry)
-    for section in file.sections:
-        if section.debug or section.name == _BUILD_ID:
-            continue
-        yield f"{section.name} {section.type} {section.flags} {section.address} {section.size}".encode()
-        yield view[section.offset : section.end]
+    yield repr([(*section[:4], section.size) for section in counted]).encode()
+    for section in counted:
+        if section.type != elf.SHT_NOBITS:
+            yield view[section.offset : section.offset + section.size]
     if file.type == elf.ET_REL:
         yield from _symbol_parts(data, file)
 
