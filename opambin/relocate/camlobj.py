@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from opambin.errors import BadDataError
 from opambin.relocate import marshal
 from opambin.relocate.located import Located
-from opambin.relocate.marshalstream import decompress, read_header
+from opambin.relocate.marshalstream import compressed_values
 from opambin.relocate.pieces import Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from opambin.model import Occurrence
     from opambin.relocate.spelling import Spelling
@@ -87,38 +87,17 @@ def _locate_linked(data: bytes, spelling: Spelling, path: str) -> Located:
     pieces = Pieces()
     pieces.raw(data[:_CODE_START])
     at = _CODE_START
-    for start, end, leaks in _compressed_values(data, (_CODE_START, offset), spelling):
-        pieces.part(marshal.locate_fixed(data, (at, start), spelling, "debug data"))
-        pieces.part(Located(data[start:end], leaks=leaks))
-        at = end
+    for header, tokens in compressed_values(data, _CODE_START, offset):
+        pieces.part(marshal.locate_fixed(data, (at, header.start), spelling, "debug data"))
+        # It has to keep its length, so it is left. Its frame may hold a path as plain bytes that are copied
+        # from elsewhere in it: changing those would change other strings too.
+        pieces.part(Located(data[header.start : header.end], leaks=marshal.count_hits(tokens, spelling)))
+        at = header.end
     pieces.part(marshal.locate_fixed(data, (at, offset), spelling, "debug data"))
     descriptor, end = marshal.locate_value(data, offset, spelling, path, "descriptor")
     pieces.part(descriptor)
     pieces.raw(data[end:])
     return pieces.located()
-
-
-def _compressed_values(
-    data: bytes, bounds: tuple[int, int], spelling: Spelling
-) -> Iterator[tuple[int, int, int]]:
-    """Yield start, end and number of spellings of each compressed value of the debug data.
-
-    They keep their length, so they are left as they are. A frame may hold a path as plain bytes that
-    are copied from elsewhere in it: changing those would change other strings too.
-    """
-    at = data.find(marshal.COMPRESSED_MAGIC, *bounds)
-    while at >= 0:
-        try:
-            header = read_header(data, at, bounds[1])
-            tokens = decompress(data, header)
-        except BadDataError:
-            # Byte code may hold these four bytes by chance: then no value follows, and nothing is lost.
-            after = at + 1
-        else:
-            located = marshal.locate_fixed(tokens, (0, len(tokens)), spelling, "debug data")
-            yield at, header.end, located.leaks + len(located.occurrences)
-            after = header.end
-        at = data.find(marshal.COMPRESSED_MAGIC, after, bounds[1])
 
 
 def _locate_values(data: bytes, spelling: Spelling, path: str, *, functional: bool) -> Located:

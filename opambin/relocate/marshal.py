@@ -19,8 +19,10 @@ from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
 from opambin.relocate import dunesite
 from opambin.relocate.located import Located
 from opambin.relocate.marshalstream import (
+    COMPRESSED,
     MAGIC,
     Header,
+    compressed_values,
     decompress,
     encode_string,
     read_header,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from opambin.relocate.marshalstream import StringToken
     from opambin.relocate.spelling import Hit, Spelling
 
+COMPRESSED_MAGIC = COMPRESSED
+"""First bytes of values in which a search of the raw bytes finds nothing."""
 KINDS = (Kind.MARSHAL, Kind.CSTRING, Kind.DUNE_SITE)
 """What may be found in a file of marshalled values."""
 
@@ -324,9 +328,17 @@ def _change_value(
     yield Change(start, header.body, write_header(header, size, grown32, grown64))
 
 
-COMPRESSED_MAGIC = MAGIC + b"\xbd"
-
-
 def begins_value(data: bytes, at: int) -> bool:
     """Tell whether the magic number of a value stands at ``at``."""
     return data.startswith(MAGIC, at)
+
+
+def count_hits(tokens: bytes, spelling: Spelling) -> int:
+    """Return how often a spelling stands in a token stream, outside of build directories."""
+    fixed = locate_fixed(tokens, (0, len(tokens)), spelling, "")
+    return fixed.leaks + len(fixed.occurrences)
+
+
+def compressed_hits(data: bytes, spelling: Spelling) -> int:
+    """Return how often a spelling stands in the compressed values anywhere in ``data``."""
+    return sum(count_hits(tokens, spelling) for _, tokens in compressed_values(data, 0, len(data)))

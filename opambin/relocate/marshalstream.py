@@ -22,6 +22,7 @@ MAGIC = b"\x84\x95\xa6"
 """First three bytes of every value; the fourth says which header it has."""
 _SMALL, _BIG, _COMPRESSED = 0xBE, 0xBF, 0xBD
 _SMALL_LENGTH, _BIG_LENGTH = 20, 32  # bytes
+COMPRESSED = MAGIC + bytes((_COMPRESSED,))
 _COMPRESSED_LENGTH_MASK = 0x3F
 _WORD32 = 1 << 32
 MAX_DECOMPRESSED = 1 << 29  # bytes; the largest known .cmt has 40 MB
@@ -160,6 +161,25 @@ def decompress(data: bytes, header: Header) -> bytes:
     if len(tokens) != header.size:
         raise BadDataError(what, "wrong size", expected=header.size, observed=len(tokens))
     return tokens
+
+
+def compressed_values(data: bytes, start: int, end: int) -> Iterator[tuple[Header, bytes]]:
+    """Yield the compressed values among other bytes, with their tokens.
+
+    The magic number may stand there by chance (in byte code, say): then no frame follows, and it is passed
+    over.
+    """
+    at = data.find(COMPRESSED, start, end)
+    while at >= 0:
+        try:
+            header = read_header(data, at, end)
+            tokens = decompress(data, header)
+        except BadDataError:
+            after = at + 1
+        else:
+            yield header, tokens
+            after = header.end
+        at = data.find(COMPRESSED, after, end)
 
 
 @dataclass(frozen=True, slots=True)

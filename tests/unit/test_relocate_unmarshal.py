@@ -177,5 +177,5 @@ def test_what_ocaml_wrote(tmp_path: Path) -> None:
         -7,
         [1, shared, 0.5],
         65,
-        [],
+        [1],
     ]
