@@ -13,12 +13,22 @@ from pathlib import PurePosixPath
 
 from opambin.errors import BadDataError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Occurrence
-from opambin.relocate import arfile, bytecode, camlobj, elf, elfdata, launchinfo, machofile, marshal, text
+from opambin.relocate import (
+    arfile,
+    bytecode,
+    camlobj,
+    elf,
+    elfdata,
+    launchinfo,
+    marshal,
+    marshalstream,
+    text,
+)
 from opambin.relocate.identity import identity
 from opambin.relocate.located import Located
 from opambin.relocate.spelling import BUILD_DIRECTORY_MARKER, Spelling
 
-_FORMATS = (bytecode, camlobj, machofile, launchinfo)
+_FORMATS = (bytecode, camlobj, launchinfo)
 INFORMATIONAL_SUFFIXES = frozenset({".cmt", ".cmti", ".annot"})
 _DOCUMENTATION_FOLDERS = ("doc", "man", "share/doc", "share/man", "share/info", "share/licenses")
 _DOCUMENTATION_SUFFIXES = frozenset({".html", ".odoc", ".odocl", ".pdf", ".gz", ".png", ".svg"})
@@ -149,12 +159,31 @@ def _opaque(data: bytes, spelling: Spelling, path: str, problem: str) -> Located
     """Leave a file as it is, and say so when something in it is needed."""
     hits = list(spelling.hits(data))
     needed = [hit for hit in hits if not hit.build]
-    hidden = marshal.compressed_hits(data, spelling)
+    hidden = _compressed_hits(data, spelling)
     count = len(hits) + hidden
     if informational(path) or not (needed or hidden):
         return Located(data, leaks=count)
     where = f" at byte {needed[0].offset}" if needed else " in a compressed value"
     return Located(data, (), (Bound(path, f"prefix{where}: {problem}"),), count - len(needed) - hidden)
+
+
+def _compressed_hits(data: bytes, spelling: Spelling) -> int:
+    """Count the spellings inside compressed marshalled values, which a search of the bytes does not see."""
+    count = 0
+    at = data.find(marshal.COMPRESSED_MAGIC)
+    while at >= 0:
+        after = at + 1
+        try:
+            header = marshalstream.read_header(data, at)
+            tokens = marshalstream.decompress(data, header)
+        except BadDataError:
+            # Four bytes that are there by chance begin no value and hide nothing.
+            tokens = b""
+        else:
+            after = header.end
+        count += tokens.count(spelling.padded) + tokens.count(spelling.canonical)
+        at = data.find(marshal.COMPRESSED_MAGIC, after)
+    return count
 
 
 def _checked(data: bytes, found: Located, path: str) -> Located:

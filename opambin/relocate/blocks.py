@@ -20,6 +20,8 @@ WORD = 8  # bytes
 _MAX_TAG_WORDS = 1 << 32  # a static block is never larger than its file; keeps sums small
 _ENCLOSING_REACH = 65536  # bytes before a block where another block that holds it is looked for
 _PREVIOUS_REACH = 4096  # bytes before a block where its neighbour is looked for
+_ZERO = b"\0" * WORD
+_STRING_BYTE = bytes([STRING_TAG])
 _WHAT = "OCaml string block"
 
 
@@ -77,27 +79,35 @@ def string_at(data: bytes, header: int, limit: int) -> Block | None:
 def enclosing(data: bytes, block: Block, start: int, limit: int) -> bool:
     """Tell whether ``block`` may be a part of the bytes of a longer string block before it."""
     low = max(start, block.header - _ENCLOSING_REACH)
-    at = data.rfind(bytes([STRING_TAG]), low, block.header)
+    at = data.rfind(_STRING_BYTE, low, block.header)
     while at >= 0:
         if (at - start) % WORD == 0:
             other = string_at(data, at, limit)
             if other is not None and other.start + other.length > block.header:
                 return True
-        at = data.rfind(bytes([STRING_TAG]), low, at)
+        at = data.rfind(_STRING_BYTE, low, at)
     return False
 
 
 def has_neighbours(data: bytes, block: Block, start: int, limit: int) -> bool:
-    """Tell whether blocks stand right before and right after ``block``, or the section's edges."""
-    after = block.end == limit or _any_words(data, block.end, limit) is not None
-    if not after:
-        return False
-    low = max(start, block.header - _PREVIOUS_REACH)
-    if block.header == start:
+    """Tell whether something that compilers put there stands right before and right after ``block``.
+
+    That is another block, a word of zeros (the end of a table, or alignment), or the section's edge.
+    """
+    return _followed(data, block.end, limit) and _preceded(data, block.header, start, limit)
+
+
+def _followed(data: bytes, end: int, limit: int) -> bool:
+    return end == limit or data[end : end + WORD] == _ZERO or _any_words(data, end, limit) is not None
+
+
+def _preceded(data: bytes, header: int, start: int, limit: int) -> bool:
+    if header == start or data[header - WORD : header] == _ZERO:
         return True
-    for at in range(block.header - WORD, low - 1, -WORD):
+    low = max(start, header - _PREVIOUS_REACH)
+    for at in range(header - WORD, low - 1, -WORD):
         words = _any_words(data, at, limit)
-        if words is not None and at + WORD + words * WORD == block.header:
+        if words is not None and at + WORD + words * WORD == header:
             return True
     return False
 

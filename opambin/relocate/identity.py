@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TYPED_TREE = camlobj.MAGIC + b"T"
 _BUILD_ID = ".note.gnu.build-id"
+_DEBUG_DATA = b"DBUG"
 _SMALL = 65536  # bytes; below, copying costs less than a call
 _CODE_START = 16  # bytes of a .cmo or .cma before the code: magic number, offset of the descriptor
 
@@ -59,8 +60,9 @@ def _batches(parts: list[Part]) -> Iterator[Part]:
 
 def _parts(data: bytes) -> list[Part] | None:
     """Return what counts of a file of a known format, None when all of it does."""
-    if bytecode.recognises(data):
-        return [b"bytecode", *_bytecode_parts(data)]
+    table = bytecode.sections(data)
+    if table is not None:
+        return [b"bytecode", *_bytecode_parts(data, table)]
     if data.startswith(elf.MAGIC):
         file = elf.parse(data)
         return [b"elf", *_elf_parts(data, file), memoryview(data)[file.end :]]
@@ -98,6 +100,17 @@ def _archive_parts(data: bytes) -> Iterator[Part]:
         if member.name not in arfile.INDEX_NAMES and member.name != arfile.LONG_NAMES:
             yield member.name
             yield identity(data[member.offset : member.end]).encode()
+
+
+def _bytecode_parts(data: bytes, table: bytecode.SectionTable) -> Iterator[Part]:
+    """Yield the launcher, which may be an ELF file, and all sections but the debug data."""
+    view = memoryview(data)
+    yield identity(data[: table.start]).encode()
+    for section in table.sections:
+        if section.name != _DEBUG_DATA:
+            yield section.name
+            yield view[section.start : section.end]
+    yield view[-camlobj.MAGIC_LENGTH :]
 
 
 def _linked_parts(data: bytes) -> Iterator[Part]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 
 import pytest
+from elf_samples import ALLOC, STRTAB, Sec, archive, elf_file, string_block
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,8 +12,6 @@ from opambin.model import PLACEHOLDER, Kind
 from opambin.relocate import arfile, blocks, elf, elfdata, text
 from opambin.relocate.rendering import render
 from opambin.relocate.spelling import Spelling, pad
-
-from .elf_samples import ALLOC, STRTAB, Sec, archive, elf_file, string_block
 
 PREFIX = b"/home/me/.opam/5.1"
 SPELLING = Spelling.of(PREFIX)
