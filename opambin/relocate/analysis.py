@@ -7,6 +7,7 @@ bound to the prefix it was built at.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -28,7 +29,11 @@ from opambin.relocate.identity import identity
 from opambin.relocate.located import Located
 from opambin.relocate.spelling import BUILD_DIRECTORY_MARKER, Spelling
 
-_FORMATS = (bytecode, camlobj, launchinfo)
+_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, Spelling, str], Located]], ...] = (
+    (bytecode.recognises, bytecode.locate),
+    (camlobj.recognises, camlobj.locate),
+    (launchinfo.recognises, launchinfo.locate),
+)
 INFORMATIONAL_SUFFIXES = frozenset({".cmt", ".cmti", ".annot"})
 _DOCUMENTATION_FOLDERS = ("doc", "man", "share/doc", "share/man", "share/info", "share/licenses")
 _DOCUMENTATION_SUFFIXES = frozenset({".html", ".odoc", ".odocl", ".pdf", ".gz", ".png", ".svg"})
@@ -100,9 +105,9 @@ def _located(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -
     try:
         if data.startswith((elf.MAGIC, arfile.MAGIC)):
             return _native(data, spelling, path, keep_length=keep_length)
-        for module in _FORMATS:
-            if module.recognises(data):
-                return module.locate(data, spelling, path)
+        for recognises, locate in _FORMATS:
+            if recognises(data):
+                return locate(data, spelling, path)
     except BadDataError as error:
         return _opaque(data, spelling, path, str(error))
     if text.is_text(data):

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from elf_samples import Sec, archive, elf_file, string_block
+
+from opambin.errors import BadDataError, CannotRelocateError
+from opambin.model import PLACEHOLDER, Kind, Occurrence
+from opambin.relocate.analysis import Analysis, analyse
+from opambin.relocate.copying import Way
+from opambin.relocate.engine import LinkMode, Placing, canonicalise, check, place
+from opambin.relocate.rendering import render
+from opambin.relocate.spelling import Spelling, pad
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREFIX = b"/home/me/.opam/5.1"
+SPELLING = Spelling.of(PREFIX)
+Q = SPELLING.padded
+TARGET = b"/opt/elsewhere"
+DATA = elf_file(Sec(".data", string_block(Q + b"/lib")), Sec(".rodata", Q + b"/share\0"), symbols=((1, 8),))
+TEXT = b"#!" + Q + b"/bin/ocamlrun\nprefix=" + Q + b"\n"
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "prefix").mkdir()
+    return tmp_path / "store" / "object"
+
+
+def put(stored: Path, data: bytes, path: str = "bin/x") -> Analysis:
+    found = analyse(data, SPELLING, path)
+    stored.write_bytes(data if found.content is None else found.content)
+    return found
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("data", [pytest.param(DATA, id="in place"), pytest.param(TEXT, id="resized")])
+@pytest.mark.parametrize("replace", [True, False])
+@pytest.mark.parametrize("mode", [0o755, 0o444, 0o640])
+def test_a_placed_file_is_what_rendering_says(stored: Path, data: bytes, replace: bool, mode: int) -> None:
+    found = put(stored, data)
+    destination = stored.parent.parent / "prefix" / "x"
+    placed = place(stored, destination, found.occurrences, TARGET, Placing(mode, replace=replace))
+    content = destination.read_bytes()
+    assert content == render(stored.read_bytes(), found.occurrences, TARGET)
+    assert PLACEHOLDER not in content
+    assert Q not in content
+    status = destination.stat()
+    assert (placed.size, placed.mtime_ns, placed.inode) == (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ino,
+    )
+    assert status.st_mode & 0o7777 == mode == placed.mode
+    assert names(destination.parent) == ["x"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000])
+def test_a_file_without_occurrences_is_copied(stored: Path, size: int) -> None:
+    stored.write_bytes(os.urandom(size))
+    destination = stored.parent.parent / "prefix" / "x"
+    placed = place(stored, destination, (), TARGET, Placing(0o644))
+    assert destination.read_bytes() == stored.read_bytes()
+    assert placed.inode != stored.stat().st_ino
+
+
+def test_a_copy_works_where_the_kernel_offers_nothing_better(
+    stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(38, "not implemented")
+
+    monkeypatch.setattr("opambin.relocate.copying.os.copy_file_range", refuse)
+    monkeypatch.setattr("opambin.relocate.copying.fcntl.ioctl", refuse)
+    stored.write_bytes(b"x" * 100_000)
+    destination = stored.parent.parent / "prefix" / "x"
+    assert place(stored, destination, (), TARGET, Placing(0o644)).way is Way.COPY
+    assert destination.read_bytes() == stored.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "way"),
+    [
+        pytest.param(elf_file(Sec(".text", b"x")), 0o755, Way.LINK, id="ELF"),
+        pytest.param(archive(a=b"x"), 0o755, Way.LINK, id="archive"),
+        pytest.param(b"Caml1999I030" + b"x" * 20, 0o755, Way.LINK, id="OCaml"),
+        pytest.param(b"text", 0o755, None, id="text, which people edit"),
+        pytest.param(elf_file(Sec(".text", b"x")), 0o644, None, id="other mode"),
+    ],
+)
+def test_only_files_that_nobody_edits_become_hard_links(
+    stored: Path, content: bytes, mode: int, way: Way | None
+) -> None:
+    stored.write_bytes(content)
+    stored.chmod(0o755)
+    destination = stored.parent.parent / "prefix" / "x"
+    place(stored, destination, (), TARGET, Placing(mode, LinkMode.HARD))
+    placed = place(stored, destination, (), TARGET, Placing(mode, LinkMode.HARD))
+    assert destination.samefile(stored) is (way is Way.LINK)
+    assert (placed.way is Way.LINK) is (way is Way.LINK)
+    assert names(destination.parent) == ["x"]
+
+
+def test_a_file_with_occurrences_is_never_a_link(stored: Path) -> None:
+    found = put(stored, DATA)
+    stored.chmod(0o755)
+    destination = stored.parent.parent / "prefix" / "x"
+    place(stored, destination, found.occurrences, TARGET, Placing(0o755, LinkMode.HARD))
+    assert not destination.samefile(stored)
+    assert stored.read_bytes() == found.content
+
+
+@pytest.mark.parametrize("replace", [True, False])
+@pytest.mark.parametrize("data", [pytest.param(DATA, id="in place"), pytest.param(TEXT, id="resized")])
+def test_a_prefix_that_is_too_long_is_refused_before_anything_is_written(
+    stored: Path, data: bytes, replace: bool
+) -> None:
+    found = put(stored, data)
+    destination = stored.parent.parent / "prefix" / "x"
+    if replace:
+        destination.write_bytes(b"old")
+    with pytest.raises(CannotRelocateError, match="there is room for") as caught:
+        place(stored, destination, found.occurrences, b"/" + b"x" * 300, Placing(0o644, replace=replace))
+    assert caught.value.path == str(destination)
+    assert names(destination.parent) == (["x"] if replace else [])
+    assert not replace or destination.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("data", [pytest.param(DATA, id="in place"), pytest.param(TEXT, id="resized")])
+def test_an_object_that_is_not_what_its_manifest_says_is_refused(stored: Path, data: bytes) -> None:
+    found = put(stored, data)
+    stored.write_bytes(stored.read_bytes().replace(b"opam-bin-placeholder", b"opam-bin-PLACEHOLDER"))
+    destination = stored.parent.parent / "prefix" / "x"
+    with pytest.raises(BadDataError, match="no placeholder"):
+        place(stored, destination, found.occurrences, TARGET, Placing(0o644))
+    assert names(destination.parent) == []
+
+
+def test_a_fresh_staging_folder_is_never_overwritten(stored: Path) -> None:
+    found = put(stored, DATA)
+    destination = stored.parent.parent / "prefix" / "x"
+    destination.write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        place(stored, destination, found.occurrences, TARGET, Placing(0o644, replace=False))
+    assert destination.read_bytes() == b"mine"
+
+
+def test_a_failing_write_leaves_the_old_file_and_no_new_one(
+    stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    found = put(stored, DATA)
+    destination = stored.parent.parent / "prefix" / "x"
+    destination.write_bytes(b"old")
+    monkeypatch.setattr("opambin.relocate.engine.os.pwrite", full)
+    with pytest.raises(OSError, match="No space left"):
+        place(stored, destination, found.occurrences, TARGET, Placing(0o644))
+    assert names(destination.parent) == ["x"]
+    assert destination.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(("length", "fits"), [(0, True), (200, True), (201, False)])
+def test_checking_needs_no_file(length: int, fits: bool) -> None:
+    occurrences = [Occurrence(Kind.CSTRING, 0, 200, where=".rodata")]
+    if fits:
+        check(occurrences, length)
+    else:
+        with pytest.raises(CannotRelocateError, match=r"\.rodata: the new prefix has 201 bytes"):
+            check(occurrences, length)
+
+
+# --- live files
+
+
+@pytest.mark.parametrize("data", [pytest.param(DATA, id="ELF"), pytest.param(TEXT, id="text")])
+def test_a_live_file_becomes_what_a_restore_gives_and_keeps_mode_and_times(stored: Path, data: bytes) -> None:
+    live = stored.parent.parent / "prefix" / "x"
+    live.write_bytes(data)
+    live.chmod(0o751)
+    os.utime(live, ns=(1_000_000_001, 2_000_000_002))
+    found = analyse(data, SPELLING, "x")
+    assert canonicalise(live, found, SPELLING).changed
+    status = live.stat()
+    assert (status.st_mode & 0o7777, status.st_mtime_ns) == (0o751, 2_000_000_002)
+    content = live.read_bytes()
+    put(stored, data, "x")
+    restored = live.parent / "restored"
+    place(stored, restored, found.occurrences, PREFIX, Placing(0o751))
+    assert restored.read_bytes() == content
+    again = analyse(content, SPELLING, "x")
+    assert canonicalise(live, again, SPELLING).changed is False
+    assert live.stat().st_ino == status.st_ino
+
+
+def test_a_file_without_occurrences_is_left_alone(tmp_path: Path) -> None:
+    found = analyse(b"nothing", SPELLING, "x")
+    assert canonicalise(tmp_path / "is not read", found, SPELLING).changed is False
+
+
+def test_hard_links_among_live_files_are_kept_and_others_are_reported(tmp_path: Path) -> None:
+    first, second, outside = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    first.write_bytes(TEXT)
+    os.link(first, second)
+    os.link(first, outside)
+    done = canonicalise(first, analyse(TEXT, SPELLING, "a"), SPELLING, [second])
+    assert done.links_left == 1
+    assert first.samefile(second)
+    assert outside.read_bytes() == TEXT
+    assert second.read_bytes() == TEXT.replace(Q, PREFIX)
+    assert pad(PREFIX) not in first.read_bytes()
