@@ -147,22 +147,21 @@ def use(stage: Stage) -> None:
         DemoError: Something printed other than it should.
     """
     headline("4  The restored libraries and programs at work")
-    place = stage.second / "program"
-    shutil.copytree(HERE / "programs", place)
-    inside = ["opam", "exec", "--switch", str(stage.second), "--"]
+    shutil.copytree(HERE / "programs", stage.second / "programs")
 
-    def run(*command: str) -> str:
-        return stage.runner.run([*inside, *command], folder=place).output
+    def run(program: str, *command: str) -> str:
+        # In a project's folder opam takes the project's own switch.
+        place = stage.second / "programs" / program
+        return stage.runner.run(["opam", "exec", "--", *command], folder=place).output
 
-    run("ocamlfind", "query", "re", "zarith")
-    run("ocamlfind", "ocamlopt", "-package", "re,zarith", "-linkpkg", "digits.ml", "-o", "digits")
-    if "1024" not in run("./digits", "10") or "has 302 digits" not in run("./digits", "1000"):
+    run("digits", "ocamlfind", "query", "re", "zarith")
+    run("digits", "ocamlfind", "ocamlopt", "-package", "re,zarith", "-linkpkg", "digits.ml", "-o", "digits")
+    if "has 302 digits" not in run("digits", "./digits", "1000"):
         raise DemoError("the program printed something else")
-    if "cppo" in stage.packages:
-        run("cppo", "greeting.cppo.ml", "-o", "greeting.ml")
-    if "ocamlbuild" in stage.packages:
-        run("ocamlbuild", "-quiet", "greeting.native")
-        if "restored" not in run("./greeting.native"):
+    if {"cppo", "ocamlbuild"} <= set(stage.packages):
+        run("greeting", "cppo", "greeting.cppo.ml", "-o", "greeting.ml")
+        run("greeting", "ocamlbuild", "-quiet", "greeting.native")
+        if "restored" not in run("greeting", "./greeting.native"):
             raise DemoError("the program printed something else")
 
 

@@ -1,0 +1,4 @@
+#define GREETING "hello from a restored cppo and ocamlbuild"
+#ifndef QUIET
+let () = print_endline GREETING
+#endif
