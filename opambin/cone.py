@@ -206,7 +206,17 @@ def differences(mine: str, theirs: str) -> list[str]:
     """
     wanted, other = json.loads(mine), json.loads(theirs)
     words: list[str] = []
-    for name in ("name", "version", "source", "recipe", "arch", "os", "os-distribution", "os-version", "format"):
+    for name in (
+        "name",
+        "version",
+        "source",
+        "recipe",
+        "arch",
+        "os",
+        "os-distribution",
+        "os-version",
+        "format",
+    ):
         if wanted[name] != other[name]:
             words.append(f"{name}: wanted {_show(wanted[name])}, it has {_show(other[name])}")
     labels = {

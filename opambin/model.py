@@ -180,6 +180,21 @@ class Import:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtraFile:
+    """A file that came with a package's definition (``files/`` in its repository).
+
+    Attributes:
+        name: Its path below ``files/``.
+        digest: Of the object.
+        size: In bytes.
+    """
+
+    name: str
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class BuildRecord:
     """How a snapshot came to be; never part of the key or of the output id.
 
@@ -216,6 +231,7 @@ class Manifest:
         edits: What it added to files of others.
         config: Content of ``NAME.config`` in placeholder form, or None.
         install: Content of ``NAME.install`` in placeholder form, or None.
+        extra_files: The files that came with its definition, sorted by name.
         provides: What it offers to others.
         imports: What it needs from its run-time dependencies.
         bound: Why it can't be moved freely; empty when it can.
@@ -232,6 +248,7 @@ class Manifest:
     edits: tuple[Edit, ...] = ()
     config: str | None = None
     install: str | None = None
+    extra_files: tuple[ExtraFile, ...] = ()
     provides: tuple[Symbol, ...] = ()
     imports: tuple[Import, ...] = ()
     bound: tuple[Bound, ...] = ()

@@ -12,10 +12,10 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
-from opambin.opam import file as opam_file
+from opambin.opam import fields as opam_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from opambin.model import ConeKey, Import, Manifest, OutputId, Package, PackageName, Symbol
     from opambin.universe import Keyed, Node, Universe
@@ -90,6 +90,17 @@ class AfterCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class NotYetBuilt:
+    """A package that this session builds: what it offers is looked at when it is there."""
+
+    output: OutputId | None = None
+
+    def has(self, symbol: Symbol) -> bool:
+        """Accept everything for now."""
+        return bool(symbol.kind)
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """The decision on one package.
 
@@ -119,8 +130,9 @@ class Site:
         installed: What is in the switch already, by name.
         machine: Facts about this machine.
         exclude: Globs of package names to leave alone.
-        wait: Whether a snapshot above a package that is built from source has to wait (it has to, until
-            the files of that package are there).
+        wait: Whether a snapshot above a package that opam builds has to wait for it. Inside opam's session
+            it need not: it is looked at again just before it would be built.
+        replaced: Packages that are removed first, which only opam can do.
     """
 
     prefix: str
@@ -128,6 +140,7 @@ class Site:
     machine: Checks
     exclude: tuple[str, ...] = ()
     wait: bool = True
+    replaced: frozenset[PackageName] = frozenset()
 
 
 @dataclass(slots=True)
@@ -139,9 +152,7 @@ class _Progress:
     items: list[Item] = field(default_factory=list)
 
 
-def make_plan(
-    universe: Universe, packages: Iterable[Package], shelf: Shelf, site: Site
-) -> list[Item]:
+def make_plan(universe: Universe, packages: Iterable[Package], shelf: Shelf, site: Site) -> list[Item]:
     """Decide on every package of a plan.
 
     Args:
@@ -159,23 +170,25 @@ def make_plan(
                 progress.chosen[package.name] = FromManifest(item.manifest)
             case Verdict.CHECK:
                 progress.chosen[package.name] = AfterCheck()
-            case _:
+            case _ if site.wait:
                 progress.chosen.pop(package.name, None)
                 progress.unsettled.add(package.name)
+            case _:
+                progress.chosen[package.name] = NotYetBuilt()
     return progress.items
 
 
-def _decide(
-    universe: Universe, node: Node, shelf: Shelf, site: Site, progress: _Progress
-) -> Item:
+def _decide(universe: Universe, node: Node, shelf: Shelf, site: Site, progress: _Progress) -> Item:
     package, text = node.package, node.text
     if any(fnmatchcase(package.name, glob) for glob in site.exclude):
         return Item(package, Verdict.MISS, "the configuration excludes it", text=text)
-    waits = [name for name in _needed(universe, package.name) if name in progress.unsettled]
+    if package.name in site.replaced:
+        return Item(package, Verdict.MISS, "an installed version of it has to be removed first", text=text)
+    waits = [name for name in universe.runtime_dependencies(package.name) if name in progress.unsettled]
     if is_check(node):
         if waits and site.wait:
             return Item(package, Verdict.WAIT, f"its check needs {waits[0]}, which opam installs", text=text)
-        return Item(package, Verdict.CHECK, text=text)
+        return _check(universe, node, shelf)
     keyed = universe.key(package.name)
     if keyed.key is None:
         return Item(package, Verdict.MISS, keyed.reason, keyed, text=text)
@@ -194,9 +207,17 @@ def _decide(
     return Item(package, Verdict.MISS, reasons[0], keyed, text=text)
 
 
-def _needed(universe: Universe, name: PackageName) -> list[PackageName]:
-    """What must be in place before ``name``: run-time dependencies, and for checks what they may call."""
-    return universe.runtime_dependencies(name)
+def _check(universe: Universe, node: Node, shelf: Shelf) -> Item:
+    """Plan the check of a ``conf`` package; the files that came with its definition are in its snapshot."""
+    if not opam_file.extra_files(node.file):
+        return Item(node.package, Verdict.CHECK, text=node.text)
+    keyed = universe.key(node.package.name)
+    outputs = shelf.outputs(keyed.key) if keyed.key is not None else ()
+    if not outputs:
+        return Item(
+            node.package, Verdict.MISS, "the files of its check are not in the store", keyed, text=node.text
+        )
+    return Item(node.package, Verdict.CHECK, "", keyed, outputs[0], node.text)
 
 
 def is_check(node: Node) -> bool:

@@ -22,7 +22,7 @@ import json
 import marshal
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from opambin.model import ConeKey, OutputId, Package, Symbol
 from opambin.universe import Keyed, Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 FOLDERS = ("hit", "placed", "place-at-install", "recipe", "start", "package", "provides", "result")
 
@@ -44,13 +44,15 @@ class Planned:
     Attributes:
         keyed: Its key, or why it has none.
         text: Its opam file.
-        flags: The boolean variables it is built with.
+        neighbours: Its run-time dependencies, direct and indirect.
+        reads: Variables of other packages that its opam file reads.
         reason: Why it is no hit.
     """
 
     keyed: Keyed
     text: str
-    flags: Mapping[str, bool] = field(default_factory=dict)
+    neighbours: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     reason: str = ""
 
 
@@ -158,9 +160,19 @@ class Session:
             return None
         content = _read(path)
         try:
-            return Planned(**{**content, "keyed": Keyed(**content["keyed"])})
+            planned = Planned(**{**content, "keyed": Keyed(**content["keyed"])})
+            return replace(planned, neighbours=tuple(planned.neighbours), reads=tuple(planned.reads))
         except (TypeError, KeyError) as error:
             raise BadDataError(path, f"not what a session keeps: {error}") from error
+
+    def save_request(self, args: Iterable[str] | None) -> None:
+        """Keep the command line that started the session; None when it could not be read."""
+        _write(self.folder / "request", {"args": None if args is None else list(args)})
+
+    def load_request(self) -> list[str] | None:
+        """Return the command line that started the session."""
+        args: list[str] | None = _read(self.folder / "request").get("args")
+        return args
 
     def save_surroundings(self, surroundings: Surroundings) -> None:
         """Keep what builds see beside their dependencies."""
@@ -222,5 +234,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BadDataError(path, f"not what a session keeps: {error}") from error
     if not isinstance(content, dict):
-        raise BadDataError(path, "not what a session keeps", expected="an object", observed=type(content).__name__)
+        raise BadDataError(
+            path, "not what a session keeps", expected="an object", observed=type(content).__name__
+        )
     return content

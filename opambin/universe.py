@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from opambin import cone, recipes
 from opambin.model import ConeKey, Package, PackageName, Version
-from opambin.opam import file as opam_file
+from opambin.opam import fields as opam_file
 from opambin.opam import filters, formula
+from opambin.opam.interpolation import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,8 +26,36 @@ FLAG_VARIABLES = ("with-test", "with-doc", "with-dev-setup", "dev", "pinned")
 """Boolean variables of the package being built; they enter the key where its opam file mentions them."""
 
 _PATH_VARIABLES = frozenset(
-    "prefix lib bin sbin share doc etc man toplevel stublibs lib_root libexec libexec_root share_root "
-    "root switch jobs user group build hash build-id name version post depends opamfile hooks".split()
+    [
+        "prefix",
+        "lib",
+        "bin",
+        "sbin",
+        "share",
+        "doc",
+        "etc",
+        "man",
+        "toplevel",
+        "stublibs",
+        "lib_root",
+        "libexec",
+        "libexec_root",
+        "share_root",
+        "root",
+        "switch",
+        "jobs",
+        "user",
+        "group",
+        "build",
+        "hash",
+        "build-id",
+        "name",
+        "version",
+        "post",
+        "depends",
+        "opamfile",
+        "hooks",
+    ]
 )
 """Variables that say where things are, or that stand in the key under a name of their own."""
 
@@ -103,7 +132,10 @@ class Universe:
     """
 
     def __init__(
-        self, selected: Mapping[PackageName, Version], load: Callable[[Package], Node], surroundings: Surroundings
+        self,
+        selected: Mapping[PackageName, Version],
+        load: Callable[[Package], Node],
+        surroundings: Surroundings,
     ) -> None:
         self.surroundings = surroundings
         self.selected = selected
@@ -209,7 +241,11 @@ class Universe:
             name = PackageName(dependency.name)
             keyed = self.key(name)
             if keyed.key is None:
-                cause = keyed.reason if keyed.reason.startswith("depends on") else f"depends on {name}: {keyed.reason}"
+                cause = (
+                    keyed.reason
+                    if keyed.reason.startswith("depends on")
+                    else f"depends on {name}: {keyed.reason}"
+                )
                 return Keyed(None, reason=cause)
             keys[name] = keyed.key
         source, problem = self._source(node)
@@ -218,9 +254,7 @@ class Universe:
         text = cone.canonical(self._cone_inputs(node, source, keys))
         return Keyed(cone.key_of(text), text)
 
-    def _cone_inputs(
-        self, node: Node, source: str, keys: Mapping[PackageName, ConeKey]
-    ) -> cone.ConeInputs:
+    def _cone_inputs(self, node: Node, source: str, keys: Mapping[PackageName, ConeKey]) -> cone.ConeInputs:
         around = self.surroundings
         mentioned = mentioned_variables(node.file)
         recipe = recipes.load(str(node.package.name), str(node.package.version))
@@ -255,7 +289,7 @@ class Universe:
                 continue
             value = env(name)
             if value is not None:
-                values[name] = filters.to_string(value)
+                values[name] = as_text(value)
         return values
 
     def _source(self, node: Node) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from opambin.model import (
     Bound,
     Digest,
     Edit,
+    ExtraFile,
     FileEntry,
     FileType,
     Import,
@@ -63,6 +64,24 @@ def files_of(rows: object, report: Report) -> tuple[FileEntry, ...]:
             entries.append(entry)
     _check_tree(entries, report)
     return tuple(entries)
+
+
+def extra_files_of(rows: object, report: Report) -> tuple[ExtraFile, ...]:
+    """Return the entries of ``extra-files``, telling every problem to ``report``."""
+    if not isinstance(rows, list):
+        report("extra-files: not a list")
+        return ()
+    found = []
+    for row in rows:
+        match row:
+            case [name, digest, size] if is_clean_path(name) and is_hex64(digest) and is_count(size):
+                found.append(ExtraFile(name, Digest(digest), size))
+            case _:
+                report(f"extra-files: {row!r:.200} is not a name, a digest and a size")
+    names = [extra.name for extra in found]
+    if names != sorted(set(names)):
+        report("extra-files: not sorted by name, or a name twice")
+    return tuple(found)
 
 
 def _file(row: object, report: Report) -> FileEntry | None:

@@ -106,6 +106,22 @@ class Manifests:
             raise UnavailableError(f"no manifest {path}")
         return data
 
+    def remove(self, key: ConeKey, output: OutputId) -> None:
+        """Remove a manifest, and the folder of its key when that was the last one; a missing one is no error.
+
+        Raises:
+            UnavailableError: It can't be removed.
+        """
+        path = self._layout.manifest(key, output)
+        try:
+            path.unlink(missing_ok=True)
+            path.parent.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise UnavailableError(f"{path} can't be removed: {error.strerror}") from error
+
     def paths(self) -> Iterator[Path]:
         """Yield the path of every manifest, in order of key and output."""
         for shelf in _children(self._layout.manifests):

@@ -106,6 +106,16 @@ class Store:
             self.index.add_snapshots([manifest])
         return new
 
+    def drop(self, key: ConeKey, output: OutputId) -> None:
+        """Remove a snapshot; its objects stay until gc finds them unused.
+
+        Raises:
+            UnavailableError: The store can't be written.
+        """
+        with self.writing():
+            self.manifests.remove(key, output)
+            self.index.drop_snapshots([(key, output)])
+
     def outputs(self, key: ConeKey) -> list[Manifest]:
         """Return every usable manifest of ``key``; bad ones are in :attr:`problems`."""
         return self.manifests.outputs(key)

@@ -1,0 +1,87 @@
+"""The program: finds the command, loads only that one, turns errors into words and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from opambin import __version__
+from opambin.errors import OpambinError
+
+COMMANDS = {
+    "init": "Set opam-bin up in an opam root.",
+    "install": "Install packages, restoring what is in the store before opam downloads anything.",
+    "list": "List the snapshots in the store, or the packages of a switch.",
+    "show": "Show a snapshot: files, relocation, what it provides and needs.",
+    "explain": "Say whether a package would be restored, and if not, why.",
+    "key": "Print cone keys, and what they are made of.",
+    "capture": "Take packages of a switch that was built before into the store.",
+    "status": "Show configuration, hooks, store and switch.",
+    "verify": "Check every snapshot and object of the store.",
+    "gc": "Remove what is left over from interrupted writes and what no snapshot needs.",
+    "uninstall": "Take opam-bin out of an opam root.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        """Name the commands in the order in which one meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - same
+        """Load a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"opambin.cli.{cmd_name}").command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - same
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 - click's type
+        """Find a command; a mistyped one gets a suggestion."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="opam-bin")
+def program() -> None:
+    """A binary package cache and relocation tool for opam."""
+
+
+def main() -> None:
+    """Run the program; the one place that turns errors into exit codes."""
+    try:
+        code = program(standalone_mode=False)
+    except OpambinError as error:
+        print(f"opam-bin: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print("opam-bin: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of a pipe has seen enough; nothing more can be written there, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

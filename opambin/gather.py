@@ -1,0 +1,128 @@
+"""Collecting what the universe of a switch is made of: definitions, keys on record, the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from opambin import cone
+from opambin.cone import Platform
+from opambin.errors import UnavailableError
+from opambin.opam.parser import parse
+from opambin.provided import file_md5
+from opambin.universe import Node, Surroundings, Universe, mentioned_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from opambin.context import Context
+    from opambin.model import Package, PackageName, Version
+    from opambin.opam.ast import OpamFile
+    from opambin.request import Request
+
+_PLATFORM = ("arch", "os", "os-distribution", "os-version")
+
+
+class Definitions:
+    """The opam files of packages, installed or new, each read and parsed once.
+
+    Args:
+        context: The switch.
+        new: Packages that are, or would be, installed by this operation.
+    """
+
+    def __init__(self, context: Context, new: Iterable[Package]) -> None:
+        self._context = context
+        self._new = frozenset(new)
+        self._texts: dict[Package, str] | None = None
+        self._parsed: dict[Package, OpamFile] = {}
+
+    def text(self, package: Package) -> str:
+        """Return the opam file of a package.
+
+        Raises:
+            UnavailableError: opam does not know it.
+        """
+        if package not in self._new:
+            return self._context.switch.installed_opam(package)
+        if self._texts is None:
+            self._texts = self._context.opam.show_raw(sorted(self._new))
+        found = self._texts.get(package)
+        if found is None:
+            raise UnavailableError(f"opam has no definition of {package}")
+        return found
+
+    def file(self, package: Package) -> OpamFile:
+        """Return the same, parsed."""
+        found = self._parsed.get(package)
+        if found is None:
+            found = self._parsed[package] = parse(self.text(package), f"{package}/opam")
+        return found
+
+
+def universe(
+    context: Context,
+    selected: Mapping[PackageName, Version],
+    definitions: Definitions,
+    request: Request | None,
+    surroundings: Surroundings,
+    *,
+    recorded: Iterable[Package] = (),
+) -> Universe:
+    """Make the universe of a final set.
+
+    Args:
+        context: The switch.
+        selected: The final set.
+        definitions: The opam files.
+        request: What was asked for; decides on ``with-test`` and its like.
+        surroundings: What builds see.
+        recorded: Packages that are installed already, whose keys may be on record.
+    """
+    known = frozenset(recorded)
+    pins = context.switch.state().pinned
+
+    def load(package: Package) -> Node:
+        pinned = package.name in pins
+        flags = request.flags_of(package.name, pinned=pinned) if request is not None else {}
+        record = context.record(package.name, package.version) if package in known else None
+        return Node(
+            package,
+            definitions.text(package),
+            definitions.file(package),
+            {**flags, "pinned": pinned, "dev": pinned},
+            known_key=record.key if record is not None else None,
+        )
+
+    return Universe(selected, load, surroundings)
+
+
+def surroundings(context: Context, files: Iterable[OpamFile]) -> Surroundings:
+    """Ask opam for the machine and for the variables that opam files read, in one run.
+
+    Args:
+        context: The switch.
+        files: The opam files of the packages that may be built.
+    """
+    names = {*_PLATFORM, "opam-version"}
+    for file in files:
+        names |= {name for name in mentioned_variables(file) if ":" not in name}
+    values = context.opam.variables(sorted(names))
+    return Surroundings(
+        Platform(*(values[name] for name in _PLATFORM)),
+        {name: value for name, value in values.items() if value},
+        {name: context.environ[name] for name in cone.ENVIRONMENT if context.environ.get(name)},
+        system_compiler(context.environ, context.prefix),
+    )
+
+
+def system_compiler(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return path and md5 of the ``ocamlc`` outside of the switch; empty when there is none."""
+    folders = [
+        folder
+        for folder in environ.get("PATH", "").split(os.pathsep)
+        if folder and not folder.startswith(prefix)
+    ]
+    found = shutil.which("ocamlc", path=os.pathsep.join(folders))
+    return {found: file_md5(found)} if found else {}

@@ -1,0 +1,99 @@
+"""What the scripts in ``hooks/`` call. Each function is one hook; all the work is elsewhere.
+
+Exit codes that the scripts know: 0 done; 10 the package must not be installed; anything else means that
+this part of the cache is not used, which never stops opam.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from opambin.errors import OpambinError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+MUST_FAIL = 10
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the hook that ``argv`` names.
+
+    Args:
+        argv: The hook and its arguments, as the scripts pass them.
+    """
+    hooks: dict[str, Callable[[Sequence[str]], int]] = {
+        "pre-session": pre_session,
+        "pre-build": pre_build,
+        "place": place,
+        "post-install": post_install,
+        "post-session": post_session,
+    }
+    hook = hooks.get(argv[0]) if argv else None
+    if hook is None:
+        print(f"opam-bin: no hook {' '.join(argv) or 'was named'}", file=sys.stderr)
+        return 2
+    try:
+        return hook(argv[1:])
+    except OpambinError as error:
+        print(f"opam-bin: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def pre_session(args: Sequence[str]) -> int:
+    """Plan the session: ``KEY=VALUE`` arguments, see :mod:`opambin.opam.hooklist`."""
+    from opambin import session_start
+
+    for line in session_start.start(_facts(args), os.environ):
+        print(line)
+    return 0
+
+
+def pre_build(args: Sequence[str]) -> int:
+    """Bring a hit into the build directory, from where opam installs it: ``NAME VERSION``."""
+    from opambin import session_hits
+
+    problem = session_hits.before_build(_package(args), os.environ)
+    if problem:
+        print(f"opam-bin: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def place(args: Sequence[str]) -> int:
+    """Put the tree of a hit into the prefix, in place of its first install command: ``NAME VERSION``."""
+    from opambin import session_hits
+
+    session_hits.at_install(_package(args), os.environ)
+    return 0
+
+
+def post_install(args: Sequence[str]) -> int:
+    """Capture what was built: ``NAME VERSION``."""
+    from opambin import session_capture
+
+    session_capture.after_install(_package(args), os.environ)
+    return 0
+
+
+def post_session(args: Sequence[str]) -> int:
+    """Check, record and sum up: ``KEY=VALUE`` arguments."""
+    from opambin import session_end
+
+    for line in session_end.end(_facts(args), os.environ):
+        print(line)
+    return 0
+
+
+def _facts(args: Sequence[str]) -> Mapping[str, str]:
+    return dict(word.split("=", 1) for word in args if "=" in word)
+
+
+def _package(args: Sequence[str]) -> tuple[str, str]:
+    from opambin.errors import MisuseError
+
+    if len(args) != 2:
+        raise MisuseError(f"expected NAME VERSION, got {' '.join(args)}")
+    return args[0], args[1]

@@ -1,0 +1,355 @@
+"""Putting the trees of snapshots under a prefix, all or nothing.
+
+Two steps, so that every error which can be found is found before the prefix is touched: first every file
+is made, with its final bytes, in a staging folder on the same file system; then folders and files are
+renamed into the prefix. What was put there is remembered, in memory to undo it and in a journal for the
+case that the process is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opambin.errors import BadDataError, UnavailableError
+from opambin.model import PLACEHOLDER, FileType
+from opambin.relocate import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from opambin.model import FileEntry, Manifest
+    from opambin.store.store import Store
+
+STAGING = "opam-bin.staging"
+"""Name of the staging folder below ``.opam-switch``; it lives only while a restore runs."""
+DEFAULT_FOLDER_MODE = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where snapshots go.
+
+    Attributes:
+        prefix: Of the switch, without trailing slash.
+        link: Whether files may be hard links to objects.
+        jobs: How many threads make files.
+    """
+
+    prefix: str
+    link: engine.LinkMode = engine.LinkMode.COPY
+    jobs: int = 2
+
+    @property
+    def staging(self) -> Path:
+        """The staging folder."""
+        return Path(self.prefix, ".opam-switch", STAGING)
+
+    @property
+    def encoded(self) -> bytes:
+        """The prefix as bytes."""
+        return os.fsencode(self.prefix)
+
+
+@dataclass(slots=True)
+class Placement:
+    """What was put into the prefix for one package.
+
+    Attributes:
+        name: The package.
+        roots: Paths that can be removed to undo it, relative to the prefix, folders as a whole.
+        paths: Every path that is new, folders included, relative to the prefix.
+        edited: Path to former content of files of others that were edited.
+    """
+
+    name: str
+    roots: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    edited: dict[str, bytes] = field(default_factory=dict)
+
+
+def conflicts(prefix: str, manifest: Manifest) -> str:
+    """Return the first path of a snapshot where something else is already; empty when there is none."""
+    for entry in manifest.files:
+        try:
+            status = os.lstat(f"{prefix}/{entry.path}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not (entry.type is FileType.DIRECTORY and stat.S_ISDIR(status.st_mode)):
+            return entry.path
+    return ""
+
+
+def stage(store: Store, manifests: Sequence[Manifest], target: Target) -> dict[str, OpambinProblem]:
+    """Make every file of the snapshots in the staging folder.
+
+    Args:
+        store: Where the objects are.
+        manifests: What to make.
+        target: For which prefix.
+
+    Returns:
+        Package name to what went wrong, for packages that can't be restored; the others are complete.
+
+    Raises:
+        UnavailableError: The disk is full or not writable; nothing but the staging folder was touched.
+    """
+    problems: dict[str, OpambinProblem] = {}
+    jobs: list[_Job] = []
+    for manifest in manifests:
+        base = f"{target.staging}/{manifest.package.name}"
+        _make_folders(base, manifest)
+        jobs += [_Job(manifest, entry, base) for entry in manifest.files if entry.type is FileType.FILE]
+    jobs.sort(key=lambda job: -job.entry.size)
+    _in_parallel(
+        target.jobs,
+        (job for job in jobs if not job.entry.hardlink),
+        lambda job: _make_file(store, job, target, problems),
+    )
+    for manifest in manifests:
+        if manifest.package.name not in problems:
+            _make_links(manifest, target)
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class OpambinProblem:
+    """Why a package can't be restored.
+
+    Attributes:
+        message: In words.
+        bad_data: Whether stored bytes were damaged, which is always reported.
+    """
+
+    message: str
+    bad_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    manifest: Manifest
+    entry: FileEntry
+    base: str
+
+
+def _make_folders(base: str, manifest: Manifest) -> None:
+    made: set[str] = set()
+    Path(base).mkdir(parents=True, exist_ok=True)
+    for entry in manifest.files:
+        folder = entry.path if entry.type is FileType.DIRECTORY else entry.path.rpartition("/")[0]
+        if folder and folder not in made:
+            os.makedirs(f"{base}/{folder}", exist_ok=True)  # noqa: PTH103 - hundreds of them, on the hot path
+            made.add(folder)
+
+
+def _make_file(store: Store, job: _Job, target: Target, problems: dict[str, OpambinProblem]) -> None:
+    from opambin.errors import OpambinError
+
+    name, entry = job.manifest.package.name, job.entry
+    if name in problems:
+        return
+    try:
+        if entry.digest is None:
+            raise BadDataError(entry.path, "a file without a digest in its manifest")
+        source = store.objects.path(entry.digest, executable=bool(entry.mode & 0o111), size=entry.size)
+        engine.place(
+            source,
+            Path(f"{job.base}/{entry.path}"),
+            entry.occurrences,
+            target.encoded,
+            engine.Placing(entry.mode, target.link, replace=False),
+        )
+    except OpambinError as error:
+        problems[name] = OpambinProblem(str(error), isinstance(error, BadDataError))
+    except OSError as error:
+        raise UnavailableError(f"{target.prefix} can't be written: {error.strerror}") from error
+
+
+def _make_links(manifest: Manifest, target: Target) -> None:
+    """Make hard links and symlinks, and set the modes of folders, innermost first."""
+    base = f"{target.staging}/{manifest.package.name}"
+    for entry in manifest.files:
+        if entry.type is FileType.SYMLINK:
+            os.symlink(entry.target.replace(PLACEHOLDER.decode(), target.prefix), f"{base}/{entry.path}")
+        elif entry.hardlink:
+            os.link(f"{base}/{entry.hardlink}", f"{base}/{entry.path}")
+    for entry in reversed(manifest.files):
+        if entry.type is FileType.DIRECTORY and entry.mode != DEFAULT_FOLDER_MODE:
+            os.chmod(f"{base}/{entry.path}", entry.mode)  # noqa: PTH101 - hot path
+
+
+def _in_parallel(count: int, jobs: Iterator[_Job], work: Callable[[_Job], None]) -> None:
+    """Run ``work`` for every job in ``count`` threads; the first exception ends it and is raised."""
+    lock = threading.Lock()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        while not failures:
+            with lock:
+                job = next(jobs, None)
+            if job is None:
+                return
+            try:
+                work(job)
+            except BaseException as error:  # noqa: BLE001 - handed over to the caller's thread below
+                failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(max(1, count) - 1)]
+    for thread in threads:
+        thread.start()
+    run()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def commit(manifest: Manifest, target: Target) -> Placement:
+    """Rename a staged package into the prefix and make its edits.
+
+    Raises:
+        UnavailableError: Something was in the way; what had been placed is gone again.
+    """
+    placement = Placement(manifest.package.name)
+    try:
+        _merge(f"{target.staging}/{manifest.package.name}", target.prefix, "", placement)
+        for edit in manifest.edits:
+            added = [line.replace(PLACEHOLDER.decode(), target.prefix) for line in edit.added]
+            _append(target.prefix, edit.path, added, placement)
+    except OSError as error:
+        undo(target.prefix, placement)
+        raise UnavailableError(f"{target.prefix} can't be written: {error}") from error
+    except BaseException:
+        undo(target.prefix, placement)
+        raise
+    return placement
+
+
+def _merge(staged: str, prefix: str, folder: str, placement: Placement) -> None:
+    with os.scandir(f"{staged}/{folder}" if folder else staged) as found:
+        items = sorted(found, key=lambda item: item.name)
+    for item in items:
+        path = f"{folder}/{item.name}" if folder else item.name
+        live = f"{prefix}/{path}"
+        is_folder = item.is_dir(follow_symlinks=False)
+        if is_folder and os.path.isdir(live):  # noqa: PTH112 - hot path
+            _merge(staged, prefix, path, placement)
+            continue
+        if os.path.lexists(live):
+            raise UnavailableError(f"{live} is in the way")
+        placement.roots.append(path)
+        new = [path, *_below(item.path, path)] if is_folder else [path]
+        os.rename(item.path, live)  # noqa: PTH104 - hot path
+        placement.paths += new
+
+
+def _below(folder: str, path: str) -> Iterator[str]:
+    with os.scandir(folder) as found:
+        for item in found:
+            inner = f"{path}/{item.name}"
+            yield inner
+            if item.is_dir(follow_symlinks=False):
+                yield from _below(item.path, inner)
+
+
+def _append(prefix: str, path: str, lines: Iterable[str], placement: Placement) -> None:
+    """Add lines to a text file that another package owns, leaving out those which it has already."""
+    full = Path(prefix, path)
+    old = full.read_bytes()
+    have = set(old.splitlines())
+    new = [encoded for line in lines if (encoded := os.fsencode(line)) not in have]
+    if not new:
+        return
+    start = old if not old or old.endswith(b"\n") else old + b"\n"
+    temporary = full.with_name(f".{full.name}.opam-bin")
+    temporary.write_bytes(start + b"".join(line + b"\n" for line in new))
+    shutil.copymode(full, temporary)
+    placement.edited.setdefault(path, old)
+    temporary.replace(full)
+
+
+def undo(prefix: str, placement: Placement) -> None:
+    """Take out of the prefix what a placement put there; missing things are no error."""
+    for path in reversed(placement.roots):
+        full = Path(prefix, path)
+        if full.is_dir() and not full.is_symlink():
+            shutil.rmtree(full, ignore_errors=True)
+        else:
+            full.unlink(missing_ok=True)
+    for path, content in placement.edited.items():
+        full = Path(prefix, path)
+        temporary = full.with_name(f".{full.name}.opam-bin")
+        temporary.write_bytes(content)
+        shutil.copymode(full, temporary)
+        temporary.replace(full)
+
+
+class Journal:
+    """What a running restore is about to put into a prefix, in case that it is killed.
+
+    Args:
+        path: The file; it exists only while a restore runs, or after one was killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, manifests: Iterable[Manifest]) -> None:
+        """Name everything that will be new."""
+        content = {str(manifest.package): [entry.path for entry in manifest.files] for manifest in manifests}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(self.path.name + ".new")
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(self.path)
+
+    def clear(self) -> None:
+        """Say that everything named is registered, or gone."""
+        self.path.unlink(missing_ok=True)
+
+    def recover(self, prefix: str, installed: Iterable[str], owned: Callable[[str], bool]) -> list[str]:
+        """Remove what a killed restore left of packages that never got registered.
+
+        Args:
+            prefix: Of the switch, which the caller has locked.
+            installed: ``NAME.VERSION`` of the packages that opam knows as installed.
+            owned: Tells whether an installed package owns a path by now; such a path stays.
+
+        Returns:
+            The packages whose files were removed.
+
+        Raises:
+            BadDataError: The journal can't be read.
+        """
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            raise BadDataError(self.path, f"not a journal: {error}") from error
+        known = set(installed)
+        left = [package for package in content if package not in known]
+        for package in left:
+            for path in sorted(content[package], reverse=True):
+                if not owned(path):
+                    _remove_one(Path(prefix, path))
+        shutil.rmtree(Path(prefix, ".opam-switch", STAGING), ignore_errors=True)
+        self.clear()
+        return left
+
+
+def _remove_one(path: Path) -> None:
+    """Remove a file, a symlink or an empty folder."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+    except OSError:
+        # gone already, or a folder that others use as well
+        return

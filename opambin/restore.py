@@ -1,0 +1,322 @@
+"""Hits into the prefix: stage, place, check, register; undone as a whole where a step fails.
+
+Rules:
+
+* Everything happens under opam's own lock, and only while the switch is what the plan saw.
+* All files are made, with their final bytes, before the first one appears in the prefix.
+* Packages are placed in the plan's order; the check of a ``conf`` package runs when what it may call is
+  in place. What a failing check would have carried is left to opam.
+* opam's records are written last. Whatever fails after the first write is undone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opambin import checks, placing
+from opambin.errors import BadDataError, UnavailableError
+from opambin.opam.changes import Change, ChangeKind, Changes, digest
+from opambin.opam.lock import SwitchLock
+from opambin.opam.register import Guard, Registration, register
+from opambin.plan import FromManifest, Site, Verdict, refusal
+from opambin.provided import InstalledPackage, Machine, value_text
+from opambin.store.records import InstalledRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opambin.context import Context
+    from opambin.model import Manifest, OutputId, PackageName, Symbol
+    from opambin.opam.switchfiles import PackageConfig
+    from opambin.plan import Item, Provided
+    from opambin.universe import Universe
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        restored: Packages that are in place and registered, in order, with their snapshots.
+        checked: ``conf`` packages whose checks passed and that are registered.
+        left: Package to reason, for those that were planned but are left to opam.
+        reports: What the user must hear of: damaged data, what an earlier killed restore had left.
+        seconds: How long it took.
+    """
+
+    restored: tuple[Manifest, ...] = ()
+    checked: tuple[str, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
+    reports: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be restored.
+
+    Attributes:
+        items: The plan, in opam's order.
+        roots: Packages that were asked for by name.
+        fingerprint: Of the switch when it was planned.
+        tell: Called with a line when something takes a while.
+    """
+
+    items: Sequence[Item]
+    roots: frozenset[str]
+    fingerprint: str
+    tell: Callable[[str], None]
+
+
+@dataclass
+class _AfterCheck:
+    """A ``conf`` package after its check: its variables are known now."""
+
+    context: Context
+    config: PackageConfig
+    output: OutputId | None = None
+
+    def has(self, symbol: Symbol) -> bool:
+        """Compare a variable with what the check found."""
+        local = symbol.name.rpartition(":")[2]
+        return (
+            symbol.kind == "var"
+            and value_text(self.context, self.config.variables.get(local)) == symbol.value
+        )
+
+
+@dataclass
+class _Run:
+    """The state of one restore."""
+
+    context: Context
+    universe: Universe
+    wanted: Wanted
+    site: Site
+    placements: list[placing.Placement] = field(default_factory=list)
+    registrations: list[Registration] = field(default_factory=list)
+    configs: dict[str, PackageConfig] = field(default_factory=dict)
+    chosen: dict[PackageName, Provided] = field(default_factory=dict)
+    restored: list[Manifest] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    reports: list[str] = field(default_factory=list)
+
+
+def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
+    """Restore the hits of a plan and run the checks of its ``conf`` packages.
+
+    Args:
+        context: The switch and the store.
+        universe: The final set.
+        wanted: What to restore.
+
+    Raises:
+        UnavailableError: The switch is locked or was changed meanwhile, or the disk refuses; the prefix is
+            as it was.
+    """
+    begun = time.monotonic()
+    run = _Run(context, universe, wanted, Site(context.prefix, {}, Machine()))
+    lock = SwitchLock(context.switch.meta, context.root.path, on_wait=wanted.tell)
+    with lock:
+        if context.switch.fingerprint() != wanted.fingerprint:
+            raise UnavailableError(f"switch {context.switch.name} was changed meanwhile")
+        _under_lock(run, lock)
+    _record(run)
+    return Restored(
+        tuple(run.restored), tuple(run.checked), run.left, tuple(run.reports), time.monotonic() - begun
+    )
+
+
+def journal_of(context: Context) -> placing.Journal:
+    """Return the journal of restores into the switch."""
+    return placing.Journal(Path(f"{context.root.path}/plugins/opam-bin/journal{context.prefix}.json"))
+
+
+def _under_lock(run: _Run, lock: SwitchLock) -> None:
+    context = run.context
+    target = placing.Target(context.prefix, context.link_mode, context.config.jobs)
+    journal = journal_of(context)
+    _recover(run, journal)
+    installed = context.switch.state().installed
+    run.chosen.update({name: InstalledPackage(context, name, version) for name, version in installed.items()})
+    try:
+        hits = _stage(run, target)
+        journal.write(hits)
+        for item in run.wanted.items:
+            _one(run, item, target)
+        register(
+            context.switch,
+            run.registrations,
+            Guard(lock, run.wanted.fingerprint, env=run.universe.surroundings.variables.get),
+        )
+    except BaseException:
+        for placement in reversed(run.placements):
+            placing.undo(context.prefix, placement)
+        raise
+    finally:
+        shutil.rmtree(target.staging, ignore_errors=True)
+        journal.clear()
+
+
+def _recover(run: _Run, journal: placing.Journal) -> None:
+    if not journal.path.exists():
+        return
+    switch = run.context.switch
+    state = switch.state()
+    owned = {
+        path
+        for name in state.installed
+        if (changes := switch.changes(name)) is not None
+        for path in changes.added()
+    }
+    packages = [str(package) for package in state.packages]
+    left = journal.recover(run.context.prefix, packages, owned.__contains__)
+    if left:
+        run.reports.append(f"removed what an interrupted restore had left: {', '.join(left)}")
+
+
+def _stage(run: _Run, target: placing.Target) -> list[Manifest]:
+    """Make the files of all hits; what can't be made is left to opam."""
+    hits = []
+    for item in run.wanted.items:
+        if item.verdict is Verdict.HIT and item.manifest is not None:
+            path = placing.conflicts(run.context.prefix, item.manifest)
+            if path:
+                run.left[str(item.package)] = f"{path} is in the switch already"
+            else:
+                hits.append(item.manifest)
+    shutil.rmtree(target.staging, ignore_errors=True)
+    problems = placing.stage(run.context.need_store(), hits, target)
+    for manifest in hits:
+        problem = problems.get(manifest.package.name)
+        if problem is not None:
+            run.left[str(manifest.package)] = problem.message
+            if problem.bad_data:
+                run.reports.append(f"{manifest.package}: {problem.message}")
+    return [manifest for manifest in hits if manifest.package.name not in problems]
+
+
+def _one(run: _Run, item: Item, target: placing.Target) -> None:
+    """Place one package, or run its check; nothing when something below it is missing."""
+    name = item.package.name
+    if item.verdict not in (Verdict.HIT, Verdict.CHECK) or str(item.package) in run.left:
+        return
+    missing = [below for below in run.universe.runtime_dependencies(name) if below not in run.chosen]
+    if missing:
+        run.left[str(item.package)] = f"{missing[0]} below it could not be restored"
+    elif item.verdict is Verdict.CHECK:
+        _check(run, item)
+    elif item.manifest is not None:
+        reason = refusal(item.manifest, run.chosen, run.site)
+        if reason:
+            run.left[str(item.package)] = reason
+        else:
+            _place(run, item, item.manifest, target)
+
+
+def _place(run: _Run, item: Item, manifest: Manifest, target: placing.Target) -> None:
+    context, name = run.context, manifest.package.name
+    placement = placing.commit(manifest, target)
+    run.placements.append(placement)
+    config = context.live_text(manifest.config) if manifest.config is not None else None
+    install = context.live_text(manifest.install) if manifest.install is not None else None
+    if config is not None:
+        run.configs[name] = checks.parse_config(config, str(name))
+    tracked = [*placement.paths]
+    changes = Changes.from_disk(context.switch.prefix, tracked)
+    if placement.edited:
+        edits = [
+            Change(path, digest(context.switch.prefix / path), ChangeKind.CONTENTS)
+            for path in placement.edited
+        ]
+        changes = Changes.of([*changes.entries, *edits])
+    if config is not None and run.universe.node(name).file.get("install") is None:
+        # opam tracks this file as one of the package's when it installs by NAME.install alone
+        entry = Change(str(context.switch.config_file(name).relative_to(context.prefix)), "")
+        changes = Changes.of([*changes.entries, entry])
+    registration = Registration(
+        manifest.package,
+        item.text,
+        changes,
+        extra_files(context, manifest),
+        config,
+        install,
+        name in run.wanted.roots,
+    )
+    run.registrations.append(registration)
+    run.chosen[name] = FromManifest(manifest)
+    run.restored.append(manifest)
+
+
+def extra_files(context: Context, manifest: Manifest) -> dict[str, bytes]:
+    """Read the files that came with a package's definition from the store.
+
+    Raises:
+        BadDataError: One is damaged or missing.
+    """
+    objects = context.need_store().objects
+    return {
+        extra.name: objects.path(extra.digest, executable=False, size=extra.size).read_bytes()
+        for extra in manifest.extra_files
+    }
+
+
+def _check(run: _Run, item: Item) -> None:
+    context, name = run.context, item.package.name
+    environment = checks.BuildEnvironment(context, run.universe, run.configs)
+    try:
+        files = extra_files(context, item.manifest) if item.manifest is not None else {}
+    except BadDataError as error:
+        run.left[str(item.package)] = str(error)
+        run.reports.append(f"{item.package}: {error}")
+        return
+    result = checks.run_check(environment, run.universe.node(name), files)
+    if result.problem:
+        run.left[str(item.package)] = f"its check failed: {result.problem}"
+        return
+    config = checks.parse_config(result.config or 'opam-version: "2.0"\n', str(name))
+    run.configs[name] = config
+    entries = []
+    if result.config is not None and run.universe.node(name).file.get("install") is None:
+        entries.append(Change(str(context.switch.config_file(name).relative_to(context.prefix)), ""))
+    run.registrations.append(
+        Registration(
+            item.package,
+            item.text,
+            Changes.of(entries),
+            files,
+            result.config,
+            None,
+            name in run.wanted.roots,
+        )
+    )
+    run.chosen[name] = _AfterCheck(context, config)
+    run.checked.append(str(item.package))
+
+
+def _record(run: _Run) -> None:
+    """Note in the store what is installed now; a store that can't be written forgoes that."""
+    store = run.context.store
+    if store is None or store.staging.readonly:
+        return
+    context = run.context
+    records = [
+        InstalledRecord(
+            manifest.package.name,
+            manifest.package.version,
+            manifest.key,
+            manifest.output,
+            context.changes_digest(manifest.package.name),
+        )
+        for manifest in run.restored
+    ]
+    try:
+        store.record_installed(context.prefix, records)
+        store.touch([(manifest.key, manifest.output) for manifest in run.restored], int(time.time()))
+    except UnavailableError as error:
+        run.reports.append(str(error))

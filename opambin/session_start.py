@@ -1,0 +1,176 @@
+"""The start of an opam session: what will be restored, what will be built, and what the scripts must know."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opambin import gather, recipes, request
+from opambin.context import open_context
+from opambin.model import Package, PackageName, Version
+from opambin.opam import fields
+from opambin.opam.prefixindex import PrefixIndex
+from opambin.plan import Item, Site, Verdict, make_plan
+from opambin.provided import InstalledPackage, Machine
+from opambin.session import Planned
+from opambin.universe import mentioned_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from opambin.context import Context
+    from opambin.request import Request
+    from opambin.universe import Universe
+
+
+def start(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    """Open a session folder, when the cache is to be used; returns lines for the user.
+
+    Args:
+        facts: What opam told the hook: ``new``, ``installed``, ``opam-pid``, ….
+        environ: The environment of the hook.
+
+    Raises:
+        OpambinError: No plan could be made; opam goes on without us.
+    """
+    context = open_context(environ, program=running_opam(facts))
+    context.session.remove()
+    if not context.config.enabled or context.excluded:
+        return []
+    if context.store is None:
+        return [f"opam-bin: {context.store_problem}; everything is built from source"]
+    new = parse_packages(facts.get("new", ""))
+    asked = request.of_process(int(facts["opam-pid"]), environ) if facts.get("opam-pid") else None
+    definitions = gather.Definitions(context, new)
+    surroundings = gather.surroundings(context, [definitions.file(package) for package in new])
+    selected = {package.name: package.version for package in parse_packages(facts.get("installed", ""))}
+    installed = context.switch.state().installed
+    kept = {
+        Package(name, version)
+        for name, version in installed.items()
+        if selected.get(name) == version and Package(name, version) not in new
+    }
+    universe = gather.universe(context, selected, definitions, asked, surroundings, recorded=kept)
+    items = _decide(context, universe, new, kept)
+    context.session.create()
+    context.session.save_surroundings(surroundings)
+    context.session.save_request(asked.args if asked is not None else None)
+    _write_markers(context, universe, items, asked)
+    _write_recipes(context, universe, selected)
+    if context.config.capture and not context.store.staging.readonly:
+        PrefixIndex.walk(context.switch.prefix).save(context.session.index_path)
+    else:
+        context.session.mark("", "nocapture")
+    return [f"opam-bin: {problem}" for problem in context.store.problems]
+
+
+def running_opam(facts: Mapping[str, str]) -> str | None:
+    """Return the opam that runs the hook, so that no other one works on its root; None when unknown."""
+    pid = facts.get("opam-pid")
+    if not pid:
+        return None
+    try:
+        program = Path(f"/proc/{pid}/exe").readlink()
+    except OSError:
+        return None
+    return str(program) if os.access(program, os.X_OK) else None
+
+
+def parse_packages(text: str) -> list[Package]:
+    """Read ``name.version`` words."""
+    return [Package.parse(word) for word in text.split()]
+
+
+def site_of(
+    context: Context, kept: Iterable[Package], *, wait: bool, replaced: Iterable[PackageName] = ()
+) -> Site:
+    """Describe where a plan is carried out."""
+    return Site(
+        context.prefix,
+        {package.name: InstalledPackage(context, package.name, package.version) for package in kept},
+        Machine(),
+        context.config.exclude_packages,
+        wait,
+        frozenset(replaced),
+    )
+
+
+def _decide(
+    context: Context, universe: Universe, new: Iterable[Package], kept: Iterable[Package]
+) -> list[Item]:
+    """Plan in dependency order: the hook is told the packages in no order at all."""
+    ordered: list[Package] = []
+    seen: set[PackageName] = set()
+    wanted = {package.name: package for package in new}
+
+    def visit(name: PackageName) -> None:
+        if name in seen or name not in wanted:
+            return
+        seen.add(name)
+        for dependency in universe.dependencies(name):
+            if not dependency.post:
+                visit(PackageName(dependency.name))
+        ordered.append(wanted[name])
+
+    for name in sorted(wanted):
+        visit(name)
+    store = context.need_store()
+    return make_plan(universe, ordered, store, site_of(context, kept, wait=False))
+
+
+def _write_markers(
+    context: Context, universe: Universe, items: Iterable[Item], asked: Request | None
+) -> None:
+    for item in items:
+        name = item.package.name
+        node = universe.node(name)
+        reads = {
+            variable for variable in mentioned_variables(node.file) if is_configured(variable, str(name))
+        }
+        keyed = item.keyed or universe.key(name)
+        planned = Planned(
+            keyed,
+            item.text,
+            tuple(str(found) for found in universe.runtime_closure(name)),
+            tuple(sorted(reads)),
+            item.reason,
+        )
+        context.session.save_planned(item.package, planned)
+        if item.verdict is Verdict.HIT and item.manifest is not None and context.config.restore:
+            if asked is None and tests_may_be_wanted(item.text, str(item.package)):
+                continue
+            context.session.mark("hit", item.package, f"{item.manifest.key} {item.manifest.output}")
+
+
+def tests_may_be_wanted(text: str, name: str) -> bool:
+    """Tell whether an opam file says what to do with tests, so that we must know whether they are wanted."""
+    from opambin.opam.parser import parse
+
+    return (
+        "with-test" in mentioned_variables(parse(text, name)) or parse(text, name).get("run-test") is not None
+    )
+
+
+def is_configured(variable: str, name: str) -> bool:
+    """Tell whether a variable comes from the ``.config`` of another package."""
+    owner, colon, local = variable.rpartition(":")
+    known = ("installed", "enable", "version", "name", "bin", "sbin", "lib", "man", "doc", "share", "etc")
+    hidden = ("stublibs", "toplevel", "build", "hash", "dev", "build-id", "opamfile", "pinned", "depends")
+    return bool(colon) and owner not in ("_", name) and "+" not in owner and local not in (*known, *hidden)
+
+
+def _write_recipes(context: Context, universe: Universe, selected: Mapping[PackageName, Version]) -> None:
+    """Write shell fragments for packages that are built in another way than most."""
+    padded = context.spelling.padded.decode("utf-8", "surrogateescape")
+    for name, version in selected.items():
+        recipe = recipes.load(str(name), str(version))
+        fragment = recipe.sh_fragment(context.prefix, padded) if recipe is not None else ""
+        if (recipe is not None and not recipe.cacheable) or context.config.excludes_package(str(name)):
+            fragment += "OPAMBIN_PAD=no\n"
+        if context.session.marked("package", f"{name}.{version}"):
+            node = universe.node(name)
+            if "compiler" in fields.flags(node.file) and "OCAMLLIB" not in fragment:
+                fragment += "OPAMBIN_OCAMLLIB=no\n"
+        if fragment:
+            context.session.mark("recipe", name, fragment)
