@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from opambin.errors import BadDataError
-from opambin.opam.ast import Group, List, Logop, Not, Option, PrefixRelop, String
+from opambin.opam.ast import Bool, Defined, Group, List, Logop, Not, Option, PrefixRelop, String
 from opambin.opam.filters import Env, evaluate, to_bool
 from opambin.opam.interpolation import as_text
 from opambin.opam.printer import print_value
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Selection: TypeAlias = Mapping[str, str]
 """The packages of a switch: name to version."""
 _Fits: TypeAlias = Callable[[str], bool]
+_LATE = frozenset({"build", "post", "with-test", "with-doc", "with-dev-setup", "dev"})
 _OTHER = {"&": "|", "|": "&"}
 
 
@@ -158,8 +159,21 @@ def _constraint(value: ast.Value, env: Env, *, negated: bool) -> bool | _Fits:
         if not reduced:
             return lambda _: True
         return _all(reduced) if (_OTHER[op] if negated else op) == "&" else _any(reduced)
-    truth = evaluate(Not(value) if negated else value, env)
-    return to_bool(truth, default=False)
+    settled = _settled(value, env)
+    return to_bool(evaluate(Not(settled) if negated else settled, env), default=False)
+
+
+def _settled(value: ast.Value, env: Env) -> ast.Value:
+    """Decide every ``?x`` inside a filter: opam does so while the variables of dependencies have no value."""
+    if isinstance(value, Defined):
+        return Bool(evaluate(value, lambda name: None if name in _LATE else env(name)) is True)
+    if isinstance(value, Not):
+        return Not(_settled(value.value, env))
+    if isinstance(value, Group):
+        return Group(tuple(_settled(item, env) for item in value.items))
+    if isinstance(value, Logop):
+        return Logop(value.op, tuple(_settled(operand, env) for operand in value.operands))
+    return value
 
 
 def _comparison(value: PrefixRelop, env: Env, *, negated: bool) -> _Fits:
