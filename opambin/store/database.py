@@ -52,14 +52,8 @@ INSERT_SNAPSHOT = (
     "INSERT INTO snapshots (key, output, name, version, size, built_at) VALUES (?, ?, ?, ?, ?, ?)"
     " ON CONFLICT DO NOTHING"
 )
-_BUSY, _LOCKED, _READONLY, _CORRUPT, _CANTOPEN, _NOTADB = (
-    5,
-    6,
-    8,
-    11,
-    14,
-    26,
-)  # sqlite3.h, primary result codes
+# Primary result codes of sqlite3.h; Python has them as constants, but importing sqlite3 is put off.
+_BUSY, _LOCKED, _READONLY, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 11, 13, 14, 26
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -87,7 +81,7 @@ class Database:
         self._inherited: list[sqlite3.Connection] = []
         self._owner = 0  # process id
         self._inode = 0
-        self._writable = True
+        self._unwritable: UnavailableError | None = None  # why the connection only reads
 
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
@@ -109,10 +103,8 @@ class Database:
         self._staging.refuse_if_readonly()
 
         def run(connection: sqlite3.Connection) -> None:
-            if not self._writable:
-                raise UnavailableError(
-                    f"the store at {self._staging.layout.root} can't be written: read-only"
-                )
+            if self._unwritable:
+                raise self._unwritable
             connection.execute("BEGIN IMMEDIATE")
             try:
                 connection.executemany(statement, rows)
@@ -141,14 +133,14 @@ class Database:
                 raise self._translate(error) from error
 
     def _translate(self, error: sqlite3.Error) -> UnavailableError:
+        remedy = "make it writable, or name another directory in OPAMBIN_CACHE"
         if _code(error) in (_BUSY, _LOCKED):
-            return UnavailableError(
-                f"{self._path} is locked by another process for more than {BUSY_SECONDS:.0f} s"
-            )
-        return UnavailableError(
-            f"{self._path} can't be used: {error}; "
-            "free some space, or make it writable, or remove it (it is made again)"
-        )
+            remedy = f"another process has locked it for more than {BUSY_SECONDS:.0f} s"
+        elif _code(error) == _FULL:
+            remedy = "free some space there, or name another directory in OPAMBIN_CACHE"
+        elif _code(error) not in (_READONLY, _CANTOPEN):
+            remedy = "remove it, it is made again"
+        return UnavailableError(f"{self._path} can't be used: {error}; {remedy}")
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and self._is_current():
@@ -173,12 +165,12 @@ class Database:
         self._connection = None
 
     def _open(self) -> sqlite3.Connection:
-        self._writable = not self._staging.readonly
-        if self._writable:
+        self._unwritable = None
+        if not self._staging.readonly:
             try:
                 return self._open_writable()
-            except UnavailableError:
-                self._writable = False
+            except UnavailableError as error:
+                self._unwritable = error
         return self._open_readonly()
 
     def _open_writable(self) -> sqlite3.Connection:
@@ -187,21 +179,13 @@ class Database:
         try:
             if not self._path.exists():
                 self._create()
-            connection = _connect(f"{self._path.as_uri()}?mode=rw")
-            try:
-                version = _version(connection)
-                if version == 0:
-                    raise _damage("empty database")
-            except BaseException:
-                connection.close()
-                raise
+            return self._checked(_connect(f"{self._path.as_uri()}?mode=rw"))
         except OSError as error:
             raise unavailable(error, self._staging.layout.root) from error
         except sqlite3.OperationalError as error:
-            if _code(error) not in (_READONLY, _CANTOPEN):
+            if _code(error) not in (_READONLY, _CANTOPEN, _FULL):
                 raise
-            raise UnavailableError(f"{self._path} can't be written: {error}") from error
-        return self._checked(connection, version)
+            raise self._translate(error) from error
 
     def _open_readonly(self) -> sqlite3.Connection:
         """Open without writing; ``immutable`` where SQLite can't even make its side files."""
@@ -212,21 +196,28 @@ class Database:
             connection.executescript(SCHEMA)
             connection.executemany(INSERT_SNAPSHOT, self._snapshots())
             return connection
-        connection = _connect(f"{self._path.as_uri()}?mode=ro")
         try:
-            return self._checked(connection, _version(connection))
+            return self._checked(_connect(f"{self._path.as_uri()}?mode=ro"))
         except sqlite3.OperationalError:
-            connection.close()
-            connection = _connect(f"{self._path.as_uri()}?immutable=1")
-            return self._checked(connection, _version(connection))
+            return self._checked(_connect(f"{self._path.as_uri()}?immutable=1"))
 
-    def _checked(self, connection: sqlite3.Connection, version: int) -> sqlite3.Connection:
-        if version == SCHEMA_VERSION:
-            return connection
-        connection.close()
-        raise BadDataError(
-            self._path, "index of another version of opam-bin", expected=SCHEMA_VERSION, observed=version
-        )
+    def _checked(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Return the connection if its file has our tables; else close it and raise."""
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                raise _damage("an empty database")  # SQLite takes an emptied file for a new one
+            if version != SCHEMA_VERSION:
+                raise BadDataError(
+                    self._path,
+                    "index of another version of opam-bin",
+                    expected=SCHEMA_VERSION,
+                    observed=version,
+                )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _create(self) -> None:
         """Make the file in ``tmp/`` and link it into place, unless another process has just done so."""
@@ -253,7 +244,7 @@ class Database:
     def _recover(self, problem: str) -> None:
         """Move a damaged file aside; the next connection makes it again."""
         self._let_go()
-        if not self._writable:
+        if self._unwritable or self._staging.readonly:
             raise BadDataError(
                 self._path, f"damaged index: {problem}; remove it when the store can be written"
             )
@@ -275,13 +266,13 @@ def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
     )
-    # Derived data: after a power cut a lost transaction is no harm, a damaged file would be made again.
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        # Derived data: after a power cut a lost transaction is no harm, a damaged file would be made again.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _damage(problem: str) -> sqlite3.DatabaseError:

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
-from opambin.model import FileType
 from opambin.store.faults import store_faults
 from opambin.store.staging import DRAFT_PREFIX
-from opambin.store.store import is_executable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,9 +95,8 @@ class _Names:
             else:
                 self.store.manifests.quarantine(path, str(error))
             return
-        for entry in manifest.files if manifest else ():
-            if entry.type is FileType.FILE and entry.digest is not None:
-                self.objects.add((entry.digest, is_executable(entry.mode)))
+        for digest, executable, _ in manifest.objects if manifest else ():
+            self.objects.add((digest, executable))
 
 
 def _sweep(store: Store, names: _Names, now: float, *, dry_run: bool) -> GcReport:

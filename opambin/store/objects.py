@@ -243,6 +243,8 @@ class Objects:
 
         Not when the file changed while it was being hashed: that writer would be hidden.
         """
+        if self._staging.readonly:
+            return
         mode = EXECUTABLE_MODE if executable else MODE
         with suppress(OSError):
             if _stamp(path.lstat()) != _stamp(status):
@@ -251,15 +253,20 @@ class Objects:
                 path.chmod(mode)
             os.utime(path, ns=(SENTINEL_NS, SENTINEL_NS), follow_symlinks=False)
 
+    def _move_away(self, path: Path, status: os.stat_result) -> None:
+        name = f"{path.parent.name}{path.name}-{os.urandom(4).hex()}"
+        with suppress(OSError):  # can't be written, or another process was faster: it is refused all the same
+            self._layout.quarantine.mkdir(exist_ok=True)
+            if os.path.samestat(status, path.lstat()):
+                path.rename(self._layout.quarantine / name)
+
     def _refuse(
         self, path: Path, status: os.stat_result, problem: str, expected: object, observed: object
     ) -> NoReturn:
         """Move an object to quarantine, if it is still the one that was looked at, and raise."""
         bad = BadDataError(path, problem, expected=expected, observed=observed)
-        with suppress(OSError):  # read-only, or another process was faster: refused all the same
-            self._layout.quarantine.mkdir(exist_ok=True)
-            if os.path.samestat(status, path.lstat()):
-                path.rename(self._layout.quarantine / f"{path.parent.name}{path.name}-{os.urandom(4).hex()}")
+        if not self._staging.readonly:
+            self._move_away(path, status)
         self._report(str(bad))
         raise bad
 

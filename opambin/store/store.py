@@ -98,10 +98,10 @@ class Store:
         """
         with self.writing():
             for entry in manifest.files:
-                if entry.type is FileType.FILE:
-                    if entry.digest is None:
-                        raise BadDataError(entry.path, "a file without digest in a manifest")
-                    self.objects.path(entry.digest, executable=is_executable(entry.mode), size=entry.size)
+                if entry.type is FileType.FILE and entry.digest is None:
+                    raise BadDataError(entry.path, "a file without digest in a manifest")
+            for digest, executable, size in manifest.objects:
+                self.objects.path(digest, executable=executable, size=size)
             new = self.manifests.put(manifest)
             self.index.add_snapshots([manifest])
         return new

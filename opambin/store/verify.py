@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
-from opambin.model import FileType
-from opambin.store.store import is_executable
 
 if TYPE_CHECKING:
     from opambin.model import Digest, Manifest
@@ -81,9 +79,8 @@ class _Run:
     def look_at(self, manifest: Manifest) -> None:
         """Look at the objects of a manifest."""
         wrong = ""
-        for entry in manifest.files:
-            if entry.type is FileType.FILE and entry.digest is not None:
-                wrong = self._problem(entry.digest, is_executable(entry.mode), entry.size) or wrong
+        for digest, executable, size in manifest.objects:
+            wrong = self._problem(digest, executable, size) or wrong
         if wrong:
             path = self.store.layout.manifest(manifest.key, manifest.output)
             self.store.manifests.quarantine(path, f"{path}: {manifest.package} can't be restored: {wrong}")

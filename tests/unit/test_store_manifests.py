@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_samples import full_manifest, sha, stored_manifest
 
 from opambin.errors import BadDataError, UnavailableError
 from opambin.model import BuildRecord, ConeKey, FileEntry, FileType, Kind, Occurrence, OutputId
 from opambin.store.manifest_rows import is_clean_path
 from opambin.store.manifests import from_json, to_json
 from opambin.store.store import Store
-
-from .store_samples import full_manifest, sha, stored_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,6 +6,7 @@ from subprocess import run
 from typing import TYPE_CHECKING
 
 import pytest
+from store_samples import sha, stored_manifest
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.model import ConeKey, OutputId, PackageName, Version
@@ -13,8 +14,6 @@ from opambin.store.gc import MIN_AGE, collect
 from opambin.store.records import Event, InstalledRecord, Result
 from opambin.store.store import Store
 from opambin.store.verify import verify
-
-from .store_samples import sha, stored_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
