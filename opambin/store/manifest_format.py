@@ -217,7 +217,10 @@ def _refuse(what: object, problems: list[str]) -> NoReturn:
 def _body(manifest: Manifest) -> dict[str, object]:
     return {
         "bound": [[bound.path, bound.reason, bound.max_prefix] for bound in manifest.bound],
-        "build": {name: getattr(manifest.build, name) for name in _BUILD_TYPES},
+        "build": {
+            **{name: getattr(manifest.build, name) for name in _BUILD_TYPES},
+            "seconds": float(manifest.build.seconds),  # 3 and 3.0 are equal and must look alike
+        },
         "config": manifest.config,
         "edits": [[edit.path, edit.added] for edit in manifest.edits],
         "extra-files": [[extra.name, extra.digest, extra.size] for extra in manifest.extra_files],

@@ -54,9 +54,17 @@ def test_the_form_is_canonical_ascii() -> None:
     assert data.isascii()
 
 
-def test_build_record_is_the_only_thing_that_may_be_a_float() -> None:
-    manifest = dataclasses.replace(full_manifest(), build=BuildRecord(seconds=3))
-    assert from_json(to_json(manifest), "m").build.seconds == 3.0
+def test_equal_manifests_give_equal_bytes() -> None:
+    whole, fraction = (dataclasses.replace(full_manifest(), build=BuildRecord(seconds=n)) for n in (3, 3.0))
+    assert to_json(whole) == to_json(fraction)
+    assert from_json(to_json(whole), "m") == whole
+
+
+def test_characters_are_escaped_as_documented() -> None:
+    text = 'a"\\\n\r\t\f\b\x00\x7f\u00e9\U0001f42b'
+    data = to_json(dataclasses.replace(full_manifest(), opam=text))
+    assert rb'"opam":"a\"\\\n\r\t\f\b\u0000\u007f\u00e9\ud83d\udc2b"' in data
+    assert from_json(data, "m").opam == text
 
 
 FILE = ["f", "a", 0o644, 10, sha("a"), "", "", []]
