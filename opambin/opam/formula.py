@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from opambin.errors import BadDataError
 from opambin.opam.ast import Bool, Defined, Group, List, Logop, Not, Option, PrefixRelop, String
-from opambin.opam.filters import Env, evaluate, to_bool
+from opambin.opam.filters import Env, Value, evaluate, to_bool
 from opambin.opam.interpolation import as_text
 from opambin.opam.printer import print_value
 from opambin.opam.version import satisfies
@@ -86,17 +86,43 @@ def resolved(value: ast.Value | None, env: Env, selected: Selection) -> list[Dep
     Raises:
         BadDataError: It is not a package formula.
     """
-    mentions = [(name, filters) for name, filters in atoms(value) if name in selected]
+    found: dict[str, _Membership] = {}
+    for name, filters in atoms(value):
+        if name in selected:
+            found.setdefault(name, _Membership()).add(filters, env, selected[name])
+    return [
+        Dependency(name, build_only=not member.to_run, post=not member.to_build)
+        for name, member in found.items()
+        if member.needed
+    ]
 
-    def counted(*, build: bool, post: bool) -> set[str]:
-        scoped = _scoped(env, build=build, post=post)
-        return {name for name, filters in mentions if holds(filters, scoped, selected[name])}
 
-    to_build = counted(build=True, post=False)
-    to_run = counted(build=False, post=True)
-    needed = counted(build=True, post=True) | to_build
-    names = dict.fromkeys(name for name, _ in mentions if name in needed)
-    return [Dependency(name, build_only=name not in to_run, post=name not in to_build) for name in names]
+@dataclass(slots=True)
+class _Membership:
+    """Whether a package counts at all, without ``build``, and without ``post``."""
+
+    needed: bool = False
+    to_run: bool = False
+    to_build: bool = False
+
+    def add(self, filters: tuple[ast.Value, ...], env: Env, version: str) -> None:
+        if not filters:
+            self.needed = self.to_run = self.to_build = True
+            return
+        asked: set[str] = set()
+        always = _counts(filters, _scoped(env, asked, build=True, post=True), version)
+        to_run = to_build = always
+        if asked:
+            # No operator skips an operand, so what was not asked for can't matter.
+            to_run = _counts(filters, _scoped(env, asked, build=False, post=True), version)
+            to_build = _counts(filters, _scoped(env, asked, build=True, post=False), version)
+        self.needed |= always or to_build
+        self.to_run |= to_run
+        self.to_build |= to_build
+
+
+def _counts(filters: tuple[ast.Value, ...], env: Env, version: str) -> bool:
+    return holds(filters, env, version) is True
 
 
 def satisfied(value: ast.Value | None, env: Env, selected: Selection, *, alternatives: bool = False) -> bool:
@@ -114,12 +140,20 @@ def satisfied(value: ast.Value | None, env: Env, selected: Selection, *, alterna
     if value is None:
         return True
     join = "|" if alternatives else "&"
-    return _truth(value, _scoped(env, build=True, post=True), selected, join) is not False
+    return _truth(value, _scoped(env, set(), build=True, post=True), selected, join) is not False
 
 
-def _scoped(env: Env, *, build: bool, post: bool) -> Env:
+def _scoped(env: Env, asked: set[str], *, build: bool, post: bool) -> Env:
+    """Give values to ``build`` and ``post``, and note when they are asked for."""
     own = {"build": build, "post": post}
-    return lambda name: own[name] if name in own else env(name)
+
+    def scoped(name: str) -> Value:
+        if name in own:
+            asked.add(name)
+            return own[name]
+        return env(name)
+
+    return scoped
 
 
 def _truth(value: ast.Value, env: Env, selected: Selection, join: str) -> bool | None:
