@@ -23,6 +23,7 @@ from opambin.relocate import camlobj
 from opambin.relocate.spelling import Spelling, pad
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CRC = bytes(range(16))
@@ -49,7 +50,7 @@ FUNCTIONAL = [pytest.param(cma, id="cma"), pytest.param(cmx, id="cmx")]
 
 @pytest.mark.parametrize("make", FUNCTIONAL)
 @pytest.mark.parametrize("spelled", [PREFIX, PADDED], ids=["canonical", "padded"])
-def test_what_a_link_reads_may_grow_and_shrink(make: type[bytes], spelled: bytes) -> None:
+def test_what_a_link_reads_may_grow_and_shrink(make: Callable[[bytes], bytes], spelled: bytes) -> None:
     located = camlobj.locate(make(spelled), SPELLING, "x")
     assert located.content == make(PLACEHOLDER)
     assert [(found.kind, found.functional, found.capacity) for found in located.occurrences] == [
