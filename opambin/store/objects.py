@@ -128,18 +128,18 @@ class Objects:
         Raises:
             BadDataError: It is missing, or its bytes are wrong; it is then in quarantine.
         """
-        path = self._layout.object(digest, executable=executable)
+        name = self._layout.object_name(digest, executable=executable)
         try:
-            status = path.lstat()
+            status = os.lstat(name)
         except FileNotFoundError as error:
             raise BadDataError(
-                path, "missing object", expected=f"{size} bytes", observed="nothing"
+                name, "missing object", expected=f"{size} bytes", observed="nothing"
             ) from error
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _unreadable(Path(name), error) from error
         if not _looks_sound(status, executable, size):
             self.check(digest, executable=executable, size=size)
-        return path
+        return Path(name)
 
     def check(self, digest: Digest, *, executable: bool, size: int | None = None) -> int:
         """Read and hash an object; the sentinel is set again when the bytes are right.
