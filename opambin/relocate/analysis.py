@@ -7,10 +7,10 @@ bound to the prefix it was built at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Occurrence
@@ -21,6 +21,7 @@ from opambin.relocate import (
     elf,
     elfdata,
     launchinfo,
+    machofile,
     marshal,
     marshalstream,
     text,
@@ -29,9 +30,13 @@ from opambin.relocate.identity import identity
 from opambin.relocate.located import Located
 from opambin.relocate.spelling import BUILD_DIRECTORY_MARKER, Spelling
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, Spelling, str], Located]], ...] = (
     (bytecode.recognises, bytecode.locate),
     (camlobj.recognises, camlobj.locate),
+    (machofile.recognises, machofile.locate),
     (launchinfo.recognises, launchinfo.locate),
 )
 INFORMATIONAL_SUFFIXES = frozenset({".cmt", ".cmti", ".annot"})
