@@ -16,6 +16,7 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from opambin.errors import BadDataError, UnavailableError
@@ -25,7 +26,6 @@ from opambin.store.layout import EXECUTABLE_SUFFIX, Layout, is_hex64
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from opambin.store.staging import Draft, Staging
 
