@@ -54,6 +54,11 @@ KINDS = (Kind.MARSHAL, Kind.CSTRING, Kind.DUNE_SITE)
 """What may be found in a file of marshalled values."""
 
 
+def recognises(data: bytes) -> bool:
+    """Tell from its first bytes whether a file holds marshalled values and nothing else."""
+    return begins_value(data, 0)
+
+
 def locate(data: bytes, spelling: Spelling, path: str) -> Located:
     """Bring a file of marshalled values, one after the other, into placeholder form.
 

@@ -72,6 +72,27 @@ def test_every_opcode_and_pad_at_the_edges_of_string_lengths(length: int, fill: 
     assert marshal.render(located.content, located.occurrences, target) == marshalled(made[2])
 
 
+def test_a_file_of_values_is_recognised_and_read_to_its_end() -> None:
+    data = marshalled(lib(PADDED)) + marshalled_big(lib(PADDED))
+    assert marshal.recognises(data)
+    assert not marshal.recognises(b"x" + data)
+    located = marshal.locate(data, SPELLING, "x")
+    rendered = marshal.render(located.content, located.occurrences, b"/o")
+    assert rendered == marshalled(lib(b"/o")) + marshalled_big(lib(b"/o"))
+    with pytest.raises(BadDataError, match="no value begins"):
+        marshal.locate(data + b"\0", SPELLING, "x")
+
+
+def test_letters_around_a_string_do_not_hide_the_prefix() -> None:
+    """No byte ends a marshalled string: a small integer after it may be a letter, so may its length be."""
+    data = marshalled((33, PREFIX, 33, PADDED, 33))
+    assert b"a2/home/me/.opam/5.1a" in data
+    located = marshal.locate(data, SPELLING, "x")
+    assert len(located.occurrences) == 2
+    fixed = marshal.locate_fixed(data, (0, len(data)), SPELLING, "x")
+    assert (len(fixed.occurrences), fixed.leaks) == (1, 1)
+
+
 def test_a_build_directory_is_left_alone() -> None:
     data = marshalled((PADDED + b"/.opam-switch/build/x.1", PADDED + b"/lib"))
     located = marshal.locate(data, SPELLING, "x")
