@@ -256,6 +256,14 @@ class Manifest:
     build: BuildRecord = field(default_factory=BuildRecord)
 
     @property
+    def objects(self) -> list[tuple[Digest, bool, int]]:
+        """Digest, executable bit and size of every object that it needs."""
+        found = [
+            (entry.digest, bool(entry.mode & 0o111), entry.size) for entry in self.files if entry.digest is not None
+        ]
+        return found + [(extra.digest, False, extra.size) for extra in self.extra_files]
+
+    @property
     def size(self) -> int:
         """Bytes of all its files."""
         return sum(entry.size for entry in self.files)
