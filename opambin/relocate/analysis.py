@@ -128,7 +128,9 @@ def _build_directories_only(data: bytes, spelling: Spelling) -> int | None:
     if not data.startswith((elf.MAGIC, arfile.MAGIC)) or bytecode.recognises(data):
         return None
     hits = list(spelling.hits(data))
-    if not all(hit.build for hit in hits) or next(elfdata.stray_runs(data, hits), None):
+    if not all(hit.build for hit in hits) or next(spelling.glued(data), None) is not None:
+        return None
+    if next(elfdata.stray_runs(data, hits), None):
         return None
     return len(hits)
 
@@ -168,13 +170,13 @@ def informational(path: str) -> bool:
 def _opaque(data: bytes, spelling: Spelling, path: str, problem: str) -> Located:
     """Leave a file as it is, and say so when something in it is needed."""
     hits = list(spelling.hits(data))
-    needed = [hit for hit in hits if not hit.build]
+    needed = [*(hit.offset for hit in hits if not hit.build), *spelling.glued(data)]
     hidden = _compressed_hits(data, spelling)
-    count = len(hits) + hidden
     if informational(path) or not (needed or hidden):
-        return Located(data, leaks=count)
-    where = f" at byte {needed[0].offset}" if needed else " in a compressed value"
-    return Located(data, (), (Bound(path, f"prefix{where}: {problem}"),), count - len(needed) - hidden)
+        return Located(data, leaks=len(hits) + hidden)
+    where = f" at byte {needed[0]}" if needed else " in a compressed value"
+    reason = Bound(path, f"prefix{where}: {problem}")
+    return Located(data, (), (reason,), sum(hit.build for hit in hits))
 
 
 def _compressed_hits(data: bytes, spelling: Spelling) -> int:

@@ -115,8 +115,10 @@ def _touched(data: bytes, spelling: Spelling, path: str) -> tuple[list[Member], 
     chosen: dict[int, Member] = {}
     bound = []
     hits = list(spelling.hits(data))
-    strays = [(start, False) for start, _ in elfdata.stray_runs(data, hits)]
-    for offset, needed in [*((hit.offset, True) for hit in hits if not hit.build), *strays]:
+    places = [(hit.offset, True) for hit in hits if not hit.build]
+    places += ((offset, True) for offset in spelling.glued(data))
+    places += ((start, False) for start, _ in elfdata.stray_runs(data, hits))
+    for offset, needed in places:
         number = bisect_right(starts, offset) - 1
         member = every[number] if number >= 0 else None
         if member and member.offset <= offset and data.startswith(elf.MAGIC, member.offset):

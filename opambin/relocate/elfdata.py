@@ -111,6 +111,7 @@ class _Locator:
                 self._sort(hit, in_block)
         for block, places in in_block.values():
             self._block(block, places)
+        self._glued()
         self._canary(hits)
         edits = self._edits
         edits.occurrences.sort(key=lambda found: found.offset)
@@ -211,6 +212,14 @@ class _Locator:
 
     def _refuse(self, hit: Hit, problem: str) -> None:
         self._edits.bound.append(Bound(self._path, f"prefix at byte {hit.offset} {problem}"))
+
+    def _glued(self) -> None:
+        """Refuse what may be a prefix behind a length, or the tail of another path."""
+        for at in self._spelling.glued(self._data, 0, self._file.end):
+            section = self._index.at(at)
+            if section is not None and section.allocated:
+                reason = f"what looks like the prefix at byte {at} in {section.name} begins inside of a word"
+                self._edits.bound.append(Bound(self._path, reason))
 
     def _canary(self, hits: list[Hit]) -> None:
         """Look for what is left of a padded prefix that a compiler copied through registers."""

@@ -55,6 +55,14 @@ def check(occurrences: Iterable[Occurrence], target: bytes) -> None:
             raise CannotRelocateError("#! line", "the new prefix has white space")
 
 
+def longest_prefix(occurrences: Iterable[Occurrence]) -> int | None:
+    """Return the length of the longest prefix that a file can be moved to, in bytes; None for any."""
+    return min(
+        (found.capacity for found in occurrences if found.functional and found.capacity is not None),
+        default=None,
+    )
+
+
 def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
     """Return a file in placeholder form with every placeholder replaced by ``target``.
 

@@ -24,6 +24,7 @@ BUILD_DIRECTORY_MARKER = b"/.opam-switch/"
 BUILD_DIRECTORIES = (b"build", b"sources")
 """Folders under the marker that are gone after the installation: what names them is informational."""
 
+_SLASH = 0x2F
 _LEFT_CONTEXT = 24  # bytes; longer than any compiler flag that is glued to its path
 _GLUED_FLAG = re.compile(rb"(?:\A|[^A-Za-z0-9._+~/-])-[A-Za-z]{1,12}\Z")
 _FILE_URL = b"file://"
@@ -111,6 +112,15 @@ class Spelling:
             found.sort(key=lambda hit: hit.offset)
         yield from found
 
+    def glued(self, data: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
+        """Yield where the canonical spelling follows a path byte, and so is no hit.
+
+        In text that is another path. In binary data the byte before may as well be a length.
+        """
+        for at in find(data, self.canonical, start, end):
+            if not left_boundary(data, at) and data[at - 1] != _SLASH:
+                yield at
+
     def in_build_directory(self, data: bytes, end: int) -> bool:
         """Tell whether a prefix that ends at ``end`` goes on into a build directory."""
         return any(data.startswith(self.marker + name, end) for name in BUILD_DIRECTORIES)
@@ -143,7 +153,7 @@ def left_boundary(data: bytes, at: int) -> bool:
     A path byte or a slash before it says that it is the tail of a longer path, except for a flag that
     is glued to its path (``-I/x``), an escape of a program text (``\n/x``) and a ``file://`` address.
     """
-    if at == 0 or (data[at - 1] not in PATH_BYTES and data[at - 1] != 0x2F):
+    if at == 0 or (data[at - 1] not in PATH_BYTES and data[at - 1] != _SLASH):
         return True
     before = data[max(0, at - _LEFT_CONTEXT) : at]
     return before.endswith(_FILE_URL) or before.endswith(_ESCAPES) or _GLUED_FLAG.search(before) is not None

@@ -43,6 +43,8 @@ def bytecode_program(launcher: bytes, **sections: bytes) -> bytes:
         pytest.param(b"p=" + PREFIX, "lib/x", [Kind.TEXT], "", 0, id="unpadded text"),
         pytest.param(b"p=" + PREFIX + b"2", "lib/x", [], "", 0, id="another folder"),
         pytest.param(b"\0" + Q, "lib/x.bin", [], "unknown format", 0, id="opaque"),
+        pytest.param(b"\0\x31" + PREFIX, "lib/x.bin", [], "unknown format", 0, id="opaque, after a length"),
+        pytest.param(archive(a=elf_file(Sec(".data", b"1" + PREFIX))), "x.a", [], "word", 0, id="glued"),
         pytest.param(b"\0" + Q, "doc/x/x.odoc", [], "", 1, id="opaque documentation"),
         pytest.param(b"\0" + PREFIX, "share/doc/x", [], "", 1, id="folder of documentation"),
         pytest.param(b"\0" + PREFIX + BUILD, "lib/x", [], "", 1, id="opaque build directory"),

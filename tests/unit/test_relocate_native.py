@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PLACEHOLDER, Kind
 from opambin.relocate import arfile, blocks, elf, elfdata, text
-from opambin.relocate.rendering import render
+from opambin.relocate.rendering import longest_prefix, render
 from opambin.relocate.spelling import Spelling, pad
 
 PREFIX = b"/home/me/.opam/5.1"
@@ -190,6 +190,10 @@ def test_a_run_path_is_padded_in_place() -> None:
         pytest.param(Sec(".rodata", Q + b"/.opam-switch/build/x.1/a.c\0"), "", 0, 0, 1, id="build directory"),
         pytest.param(Sec(".text", b"\x90" + b"/" * 8 + b"\x90"), "slash run of 8", 0, 1, 0, id="canary"),
         pytest.param(Sec(".text", b"\x90" + b"/" * 7 + b"\x90"), "", 0, 0, 0, id="seven slashes"),
+        pytest.param(
+            Sec(".data", b"\x31" + PREFIX + b"\0"), "inside of a word", 0, 1, 0, id="after a length"
+        ),
+        pytest.param(Sec(".debug_str", b"1" + PREFIX, 0), "", 0, 0, 0, id="another path in debug"),
         pytest.param(Sec(".debug_str", b"/" * 90, 0), "", 0, 0, 0, id="slashes of people"),
         pytest.param(Sec(".rodata", Q + b"x\0"), "slash run", 0, 1, 0, id="padded, but of another folder"),
     ],
@@ -313,6 +317,21 @@ def test_white_space_in_a_first_line_is_refused() -> None:
     found = text.locate(b"#!" + Q + b"/bin/x\n", SPELLING)
     with pytest.raises(CannotRelocateError, match="white space"):
         render(found.content, found.occurrences, b"/my switch")
+
+
+def test_short_texts_go_to_store_form_and_back() -> None:
+    stored = text.store_form(b"a:" + Q + b"/lib:" + PREFIX + b":/usr:" + PREFIX + b"2", SPELLING)
+    assert stored == b"a:%s/lib:%s:/usr:%s2" % (PLACEHOLDER, PLACEHOLDER, PREFIX)
+    assert text.live_form(stored, TARGET) == b"a:%s/lib:%s:/usr:%s2" % (TARGET, TARGET, PREFIX)
+
+
+def test_the_longest_prefix_is_that_of_the_smallest_functional_place() -> None:
+    from opambin.model import Occurrence
+
+    found = [Occurrence(Kind.TEXT, 0), Occurrence(Kind.CSTRING, 300, 200), Occurrence(Kind.BLOCK, 600, 203)]
+    assert longest_prefix(found) == 200
+    assert longest_prefix(found[:1]) is None
+    assert longest_prefix([Occurrence(Kind.CSTRING, 0, 20, functional=False)]) is None
 
 
 def test_build_directories_in_text_are_left_and_counted() -> None:
