@@ -11,6 +11,7 @@ from opambin.model import (
     ConeKey,
     Digest,
     Edit,
+    ExtraFile,
     FileEntry,
     FileType,
     Import,
@@ -57,6 +58,7 @@ def full_manifest() -> Manifest:
         edits=(Edit("lib/ocaml/ld.conf", ("/a/b", "")),),
         config='opam-version: "2.0"',
         install=None,
+        extra_files=(ExtraFile("fix.patch", digest, 900), ExtraFile("sub/other", Digest(sha("other")), 1)),
         provides=(Symbol("cmi", "Findlib", sha("crc")[:32]),),
         imports=(
             Import(PackageName("ocaml"), OutputId(sha("o")), (Symbol("so", "libm.so.6"),)),

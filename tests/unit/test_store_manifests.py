@@ -127,6 +127,17 @@ FILE = ["f", "a", 0o644, 10, sha("a"), "", "", []]
         pytest.param(lambda b: b.update(edits=[["a", ["x\ny"]]]), "not an edit", id="edit"),
         pytest.param(lambda b: b.update(edits=[["../a", ["x"]]]), "not an edit", id="edit path"),
         pytest.param(lambda b: b.update(bound=[["a", "why", -1]]), "not a bound", id="bound"),
+        pytest.param(lambda b: b.update({"extra-files": {}}), "extra-files: not a list", id="extra files"),
+        pytest.param(
+            lambda b: b.update({"extra-files": [["../x", sha("x"), 1]]}),
+            "extra-files: ['../x'",
+            id="extra file path",
+        ),
+        pytest.param(
+            lambda b: b.update({"extra-files": [["x", sha("x"), 1]] * 2}),
+            "extra-files: not sorted",
+            id="extra twice",
+        ),
         pytest.param(lambda b: b.update(bound=""), "bound: not a list", id="bounds"),
         pytest.param(lambda b: b["build"].pop("padded"), "build: not exactly", id="build"),
         pytest.param(lambda b: b["build"].update(built_at=10**400), "built_at", id="time"),

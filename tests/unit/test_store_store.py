@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from subprocess import run
@@ -9,7 +10,7 @@ import pytest
 from store_samples import sha, stored_manifest
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
-from opambin.model import ConeKey, OutputId, PackageName, Version
+from opambin.model import ConeKey, ExtraFile, OutputId, PackageName, Version
 from opambin.store.gc import MIN_AGE, collect
 from opambin.store.records import Event, InstalledRecord, Result
 from opambin.store.store import Store
@@ -258,6 +259,29 @@ def test_gc_removes_old_unnamed_objects_and_leftovers_only(store: Store) -> None
     assert not path.exists()
     assert verify(store, full=True).sound
     assert collect(store, now=now + 2 * 86400).leftovers == 1
+
+
+def test_files_of_a_definition_are_objects_like_others(store: Store) -> None:
+    digest, size = store.objects.put_bytes(b"a patch", executable=False)
+    extra = (ExtraFile("fix.patch", digest, size),)
+    manifest = dataclasses.replace(stored_manifest(store), extra_files=extra)
+    store.add(manifest)
+    path = store.layout.object(digest, executable=False)
+    assert collect(store, now=path.stat().st_ctime + 2 * MIN_AGE).objects == 0
+    path.unlink()
+    assert verify(store, full=False).missing == (digest,)
+    with pytest.raises(BadDataError, match="missing object"):
+        store.add(manifest)
+
+
+def test_drop(store: Store) -> None:
+    manifest = stored_manifest(store)
+    store.add(manifest)
+    store.drop(manifest.key, manifest.output)
+    store.drop(manifest.key, manifest.output)
+    assert store.probe([manifest.key]) == set()
+    assert store.by_name(PackageName("demo")) == []
+    assert verify(store, full=True).unnamed == 2
 
 
 def test_gc_waits_for_writers(store: Store) -> None:
