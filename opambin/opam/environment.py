@@ -1,8 +1,9 @@
 """``.opam-switch/environment``: what ``opam env`` sets, kept by opam so that a prompt need not compute it.
 
 opam writes it with each change of ``switch-state``. It differs only when a package with ``setenv`` came or
-went, so mostly nothing is to be done. When something is: never take the file away (``opam env`` then waits for
-the lock of the switch), but let ``opam env --inplace-path`` write it after the lock was released.
+went, so mostly nothing is to be done. When something is, the file is taken away and ``opam env
+--inplace-path`` writes it. Never while the switch is locked: a missing file makes every ``opam env`` wait for
+the lock.
 """
 
 from __future__ import annotations
@@ -49,9 +50,7 @@ def parse_environment(text: str, what: str) -> tuple[Update, ...]:
     for line in text.splitlines():
         columns = [_unescape(column) for column in line.split("\t")]
         if len(columns) < 3:
-            raise BadDataError(
-                what, "a line has too few columns", expected="name, operator, value", observed=line
-            )
+            raise BadDataError(what, "too few columns", expected="name, operator, value", observed=line)
         updates.append(Update(columns[0], columns[1], columns[2], tuple(columns[3:])))
     return tuple(updates)
 
@@ -77,8 +76,8 @@ def has_setenv(opam_texts: Iterable[str]) -> bool:
     return any("setenv" in text and parse(text).get("setenv") is not None for text in opam_texts)
 
 
-def refresh(opam: Opam, switch: Switch, opam_texts: Iterable[str]) -> bool:
-    """Bring opam's records of the environment up to date, when they can be out of date.
+def refresh(opam: Opam, switch: Switch) -> None:
+    """Bring opam's records of the environment up to date.
 
     Call it after the switch's lock was released. When the switch is the one that is set globally, the scripts
     in ``OPAMROOT/opam-init`` are written, too, as opam does.
@@ -86,20 +85,14 @@ def refresh(opam: Opam, switch: Switch, opam_texts: Iterable[str]) -> bool:
     Args:
         opam: With the switch's root.
         switch: What was changed.
-        opam_texts: The definitions of the packages that came, went or changed.
-
-    Returns:
-        Whether opam had to be run.
 
     Raises:
-        UnavailableError: opam failed.
+        UnavailableError: opam failed; it computes the environment itself until it has written the file.
     """
-    if not has_setenv(opam_texts):
-        return False
+    (switch.meta / "environment").unlink(missing_ok=True)
     opam.env_inplace(switch.name)
     if switch.is_global:
         opam.set_global_switch(switch.name)
-    return True
 
 
 def _unescape(column: str) -> str:

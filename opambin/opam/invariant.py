@@ -1,7 +1,7 @@
 """Which installed packages opam records as the switch's compiler.
 
-opam 2.1 records the packages that fulfil an atom of the invariant; from 2.2 on also what they depend on, at run
-time or as ``post`` dependencies. The root's format tells which of the two wrote the switch.
+opam 2.1 records the packages that fulfil an atom of the invariant; from 2.2 on also what they depend on, at
+run time or as ``post`` dependencies. The root's format tells which of the two wrote the switch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writing small files so that everything can be put back.
 
-The one place that writes under ``.opam-switch``. Each step first notes what was there: content, mode and times,
-for a ``.changes`` file speaks of times. The log lives in memory; undoing is for errors, not for power cuts.
+The one place that writes under ``.opam-switch``. Each step first notes what was there: content, mode and
+times, for a ``.changes`` file speaks of times. The log is in memory: undoing is for errors, not power cuts.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 Rules:
 
 * Only under the switch's lock, and only when the switch still is what the plan saw.
-* Order: ``install/``, ``config/``, ``packages/``, plugin links, ``reinstall``, then ``switch-state`` by rename;
-  the cache of installed opam files goes last, because readers without a lock write it.
+* Order: ``install/``, ``config/``, ``packages/``, plugin links, ``reinstall``, then ``switch-state`` by
+  rename; the cache of installed opam files goes last, because readers without a lock write it.
 * What is recorded is what is on disk: the entry of a ``.config`` that opam tracks as a file is made anew.
-* The definition on record is that of the user's repository, as ``opam show --raw`` prints it, without name and
-  version.
+* The definition on record is that of the user's repository, as ``opam show --raw`` prints it, without name
+  and version.
 * Everything goes through a journal, so that it can be undone.
 """
 
@@ -24,6 +24,7 @@ from opambin.opam import invariant, statefile
 from opambin.opam.ast import Ident, List
 from opambin.opam.changes import Change, Changes
 from opambin.opam.changes import digest as digest_of
+from opambin.opam.environment import has_setenv
 from opambin.opam.journal import Journal
 from opambin.opam.parser import parse
 
@@ -64,6 +65,28 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What was done to a switch.
+
+    Attributes:
+        journal: Every write.
+        environment_stale: A package with ``setenv`` came or went: call
+            :func:`opambin.opam.environment.refresh` after the lock was released.
+    """
+
+    journal: Journal
+    environment_stale: bool
+
+    def undo(self) -> None:
+        """Put everything back.
+
+        Raises:
+            UnavailableError: A path can't be put back; the others are.
+        """
+        self.journal.undo()
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """The right to write, and what must still be true.
 
@@ -90,13 +113,10 @@ class Guard:
             raise UnavailableError(f"switch {switch.name} was changed by somebody else: plan again")
 
 
-def register(switch: Switch, registrations: Sequence[Registration], guard: Guard) -> Journal:
+def register(switch: Switch, registrations: Sequence[Registration], guard: Guard) -> Written:
     """Record packages as installed.
 
     An installed package of the same name and its records are replaced; its files must be gone already.
-
-    Returns:
-        The journal, for undoing.
 
     Raises:
         UnavailableError: The switch was changed meanwhile, or a record can't be written; all is undone.
@@ -106,6 +126,8 @@ def register(switch: Switch, registrations: Sequence[Registration], guard: Guard
     guard.check(switch)
     state = switch.state()
     definitions = {item.package: parse(item.opam_text, f"{item.package}/opam") for item in registrations}
+    texts = [item.opam_text for item in registrations]
+    texts += _definitions(switch, state, [item.package.name for item in registrations])
     journal = Journal()
     try:
         for item in registrations:
@@ -118,12 +140,12 @@ def register(switch: Switch, registrations: Sequence[Registration], guard: Guard
     except BaseException:
         journal.undo()
         raise
-    return journal
+    return Written(journal, has_setenv(texts))
 
 
 def unregister(
     switch: Switch, names: Iterable[PackageName], guard: Guard, *, keep_roots: bool = False
-) -> Journal:
+) -> Written:
     """Record packages as not installed; their files are the caller's business.
 
     Args:
@@ -141,6 +163,7 @@ def unregister(
     gone = set(names)
     if missing := sorted(gone - state.installed.keys()):
         raise MisuseError(f"not installed in {switch.name}: {', '.join(missing)}")
+    texts = _definitions(switch, state, gone)
     journal = Journal()
     try:
         for name in sorted(gone):
@@ -151,7 +174,7 @@ def unregister(
     except BaseException:
         journal.undo()
         raise
-    return journal
+    return Written(journal, has_setenv(texts))
 
 
 def removal_obstacle(switch: Switch, package: Package) -> str | None:
@@ -191,6 +214,12 @@ def render_state(state: SwitchState) -> str:
             ),
         )
     )
+
+
+def _definitions(switch: Switch, state: SwitchState, names: Iterable[PackageName]) -> list[str]:
+    """Read the definitions of those of some packages that are installed."""
+    installed = state.installed
+    return [switch.installed_opam(Package(name, installed[name])) for name in names if name in installed]
 
 
 def _write_records(switch: Switch, item: Registration, journal: Journal) -> None:
