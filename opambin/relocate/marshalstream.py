@@ -306,15 +306,13 @@ def _nearest(
 
 
 def encode_string(text: bytes) -> bytes:
-    """Return the token of a string, with the opcode that OCaml chooses for its length."""
+    """Return the token of a string below 4 GB, with the opcode that OCaml chooses for its length."""
     size = len(text)
     if size < 0x20:
         return bytes((_SMALL_STRING | size,)) + text
     if size < 0x100:
         return bytes((_STRING8, size)) + text
-    if size < _WORD32:
-        return struct.pack(">BI", _STRING32, size) + text
-    return struct.pack(">BQ", _STRING64, size) + text
+    return struct.pack(">BI", _STRING32, size) + text
 
 
 def string_words(size: int, word: int) -> int:

@@ -14,6 +14,7 @@ from caml_samples import (
     marshalled_compressed,
     needs_ocaml,
     run,
+    vlq,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -207,6 +208,55 @@ def test_damaged_anchors_raise_only_bad_data(data: st.DataObject) -> None:
     assert rendered == marshalled(lib(b"/o"))
 
 
+@pytest.mark.parametrize(
+    ("offset", "anchor"),
+    [
+        pytest.param(0, (23, 1), id="no string at the opcode"),
+        pytest.param(0, (24, 2), id="no header at the start"),
+        pytest.param(0, (23, 22), id="an opcode in the header"),
+        pytest.param(0, (23, 23), id="the opcode at the header"),
+        pytest.param(0, (2, 23), id="the opcode before the header"),
+        pytest.param(-23, (0, 0), id="no placeholder there"),
+        pytest.param(203, (226, 3), id="outside of the string"),
+        pytest.param(0, (99, 2), id="before the file"),
+    ],
+)
+def test_anchors_that_do_not_fit_are_refused(offset: int, anchor: tuple[int, ...]) -> None:
+    data = marshalled((PLACEHOLDER, b"z", b"\x2a" + PLACEHOLDER))
+    assert data.index(PLACEHOLDER) == 23
+    with pytest.raises(BadDataError):
+        marshal.render(data, (Occurrence(Kind.MARSHAL, 23 + offset, anchor=anchor),), b"/o")
+
+
+def test_a_string_that_ends_inside_the_placeholder_is_refused() -> None:
+    data = bytearray(marshalled((PLACEHOLDER, 1)))
+    data[22] = 100
+    with pytest.raises(BadDataError, match="outside of the string at 21"):
+        marshal.render(bytes(data), (Occurrence(Kind.MARSHAL, 23, anchor=(23, 2)),), b"/o")
+
+
+def test_a_header_with_too_small_sizes_is_refused() -> None:
+    data = bytearray(marshalled((PLACEHOLDER, 1)))
+    data[12:20] = bytes(8)
+    with pytest.raises(BadDataError, match="wrong sizes"):
+        marshal.render(bytes(data), (Occurrence(Kind.MARSHAL, 23, anchor=(23, 2)),), b"/o")
+
+
+def test_a_frame_that_states_another_size_than_the_header_is_refused() -> None:
+    import zstandard
+
+    tokens = marshalled(lib(PADDED))[20:]
+    frame = zstandard.ZstdCompressor(write_content_size=True).compress(tokens + b"\x40")
+    numbers = b"".join(map(vlq, (len(frame), len(tokens), 1, 1, 1)))
+    with pytest.raises(BadDataError, match="wrong size"):
+        marshal.locate(marshalstream.COMPRESSED + bytes((5 + len(numbers),)) + numbers + frame, SPELLING, "x")
+
+
+@pytest.mark.parametrize("at", [-1, 3, 4])
+def test_no_string_begins_outside_of_the_bounds(at: int) -> None:
+    assert marshalstream.string_at(b"\x21a\x21a", at, 3) is None
+
+
 values = st.recursive(
     st.one_of(
         st.integers(-1000, 1000),
@@ -282,8 +332,6 @@ def test_a_bomb_is_not_unpacked() -> None:
     import zstandard
 
     frame = zstandard.ZstdCompressor(write_content_size=False).compress(b"\0" * 50_000_000)
-    from caml_samples import vlq
-
     for claimed in (1000, 1 << 40):
         numbers = b"".join(map(vlq, (len(frame), claimed, 1, 1, 1)))
         data = b"\x84\x95\xa6\xbd" + bytes((5 + len(numbers),)) + numbers + frame
