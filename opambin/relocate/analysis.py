@@ -121,16 +121,15 @@ def _located(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -
 
 
 def _build_directories_only(data: bytes, spelling: Spelling) -> int | None:
-    """Return how often native code names build directories, None when it may hold more than these.
+    """Return how often a file names build directories, None when it may hold more than these.
 
-    That is most of what holds the prefix at all (debug information), and needs no reading of headers.
+    That is most of what holds the prefix at all (debug information, typed trees), and needs no reading.
     """
-    if not data.startswith((elf.MAGIC, arfile.MAGIC)) or bytecode.recognises(data):
-        return None
     hits = list(spelling.hits(data))
     if not all(hit.build for hit in hits) or next(spelling.glued(data), None) is not None:
         return None
-    if next(elfdata.stray_runs(data, hits), None):
+    native = data.startswith((elf.MAGIC, arfile.MAGIC))
+    if marshal.COMPRESSED_MAGIC in data or (native and next(elfdata.stray_runs(data, hits), None)):
         return None
     return len(hits)
 

@@ -10,6 +10,7 @@ from opambin.errors import BadDataError
 from opambin.model import Bound
 from opambin.relocate import elf, elfdata
 from opambin.relocate.located import Located
+from opambin.relocate.pieces import Change, apply
 
 if TYPE_CHECKING:
     from opambin.model import Occurrence
@@ -93,16 +94,16 @@ def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = Fa
         BadDataError: It is no archive, or a member that matters is not an ELF file that can be read.
     """
     touched, bound, leaks = _touched(data, spelling, path)
-    content = bytearray(data)
+    changes = []
     occurrences: list[Occurrence] = []
     for member in touched:
         name = f"{path}({member.name.decode('ascii', 'backslashreplace')})"
         part = elfdata.locate(data[member.offset : member.end], spelling, name, keep_length=keep_length)
-        content[member.offset : member.end] = part.content
+        changes.append(Change(member.offset, member.end, part.content))
         occurrences += (_shifted(found, member) for found in part.occurrences)
         bound += (replace(found, path=path, reason=f"{name}: {found.reason}") for found in part.bound)
         leaks += part.leaks
-    return Located(bytes(content), tuple(occurrences), tuple(bound), leaks)
+    return Located(apply(data, changes), tuple(occurrences), tuple(bound), leaks)
 
 
 def _touched(data: bytes, spelling: Spelling, path: str) -> tuple[list[Member], list[Bound], int]:

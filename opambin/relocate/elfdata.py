@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Kind, Occurrence
 from opambin.relocate import blocks, dunesite, elf
 from opambin.relocate.located import Located
+from opambin.relocate.pieces import Change, apply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,7 +40,7 @@ class _Reading(Enum):
 class _Edits:
     """What is found so far; the bytes are changed at the same length."""
 
-    content: bytearray
+    changes: list[Change] = field(default_factory=list)
     occurrences: list[Occurrence] = field(default_factory=list)
     bound: list[Bound] = field(default_factory=list)
     leaks: int = 0
@@ -98,7 +99,7 @@ class _Locator:
         self._spelling = spelling
         self._path = path
         self._keep_length = keep_length
-        self._edits = _Edits(bytearray(data))
+        self._edits = _Edits()
         self._index = file.index()
 
     def run(self, hits: list[Hit]) -> Located:
@@ -115,7 +116,8 @@ class _Locator:
         self._canary(hits)
         edits = self._edits
         edits.occurrences.sort(key=lambda found: found.offset)
-        return Located(bytes(edits.content), tuple(edits.occurrences), tuple(edits.bound), edits.leaks)
+        content = apply(self._data, edits.changes)
+        return Located(content, tuple(edits.occurrences), tuple(edits.bound), edits.leaks)
 
     def _sort(self, hit: Hit, in_block: dict[int, tuple[blocks.Block, list[_Place]]]) -> None:
         section = self._index.at(hit.offset)
@@ -185,7 +187,7 @@ class _Locator:
         located = dunesite.locate_field(text, self._spelling, self._path, section.name)
         if located is None:
             return 0
-        self._edits.content[field.start : field.end] = located.content
+        self._edits.changes.append(Change(field.start, field.end, located.content))
         self._edits.occurrences += (
             replace(found, offset=found.offset + field.start) for found in located.occurrences
         )
@@ -200,12 +202,12 @@ class _Locator:
         if len(value) > block.capacity:
             self._refuse(hits[0], f"unpadded in a string block of {section.name} without room to grow")
             return
-        self._edits.content[block.header : block.end] = blocks.encode(value, block.room)
+        self._edits.changes.append(Change(block.header, block.end, blocks.encode(value, block.room)))
         self._edits.occurrences += _block_occurrences(block, value, section.name)
 
     def _in_place(self, place: _Place, *, functional: bool) -> None:
         at = place.hit.offset
-        self._edits.content[at : at + PADDED_LENGTH] = PLACEHOLDER
+        self._edits.changes.append(Change(at, at + PADDED_LENGTH, PLACEHOLDER))
         self._edits.occurrences.append(
             Occurrence(Kind.CSTRING, at, PADDED_LENGTH, functional, where=place.where)
         )
