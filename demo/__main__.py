@@ -169,7 +169,7 @@ def files_naming(old: Path, switch: Path, work: Path) -> tuple[int, list[Path], 
     """Look for files that hold the path of another switch.
 
     Returns:
-        The number of files, those that name ``old``, and the number of those that do in debug information only.
+        The number of files, those that name ``old``, and how many do so in debug information only.
     """
     needle = str(old).encode()
     files = [path for path in switch.rglob("*") if path.is_file() and not path.is_symlink()]
