@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hook_shells import HOOKS, shells
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from opambin.model import PADDED_LENGTH
 from opambin.relocate.spelling import pad
-
-from hook_shells import HOOKS, shells
 
 LEFT_ALONE = PADDED_LENGTH - 2  # bytes; a longer prefix is not padded
 SHELLS = [pytest.param(shell, id=" ".join(Path(word).name for word in shell)) for shell in shells()]
@@ -58,7 +57,7 @@ def expected(case: Case) -> list[str]:
 
 
 def run(shell: tuple[str, ...], cases: list[Case], directory: Path) -> list[list[str]]:
-    """Run all cases in one process. A case gives the number of its arguments, four fields, and the arguments."""
+    """Run all cases in one process: the number of its arguments, four fields, and the arguments of each."""
     script = [
         f". {shlex.quote(str(HOOKS / 'padding.sh'))}",
         f"opambin_package={PACKAGE}",
@@ -118,7 +117,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 @pytest.mark.parametrize("shell", SHELLS)
 @settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[*HealthCheck],
     phases=[Phase.explicit, Phase.generate],  # shrinking whole batches takes minutes
