@@ -1,7 +1,7 @@
 """What the scripts in ``hooks/`` call. Each function is one hook; all the work is elsewhere.
 
-Exit codes that the scripts know: 0 done; 10 the package must not be installed; anything else means that
-this part of the cache is not used, which never stops opam.
+Exit codes that the scripts know: 0 done; 10 the package must not be installed; anything else (70 for a bug of
+ours) means that this part of the cache is not used, which never stops opam.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 MUST_FAIL = 10
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,6 +41,13 @@ def main(argv: Sequence[str]) -> int:
     except OpambinError as error:
         print(f"opam-bin: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("opam-bin: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a bug of ours must not look like one of opam's
+        from opambin import crash
+
+        return crash.report(error)
 
 
 def pre_session(args: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -24,6 +25,7 @@ COMMANDS = {
     "verify": "Check every snapshot and object of the store.",
     "gc": "Remove what is left over from interrupted writes and what no snapshot needs.",
     "uninstall": "Take opam-bin out of an opam root.",
+    "completion": "Print the script that makes a shell complete commands and options.",
 }
 
 
@@ -65,22 +67,34 @@ def program() -> None:
 
 def main() -> None:
     """Run the program; the one place that turns errors into exit codes."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the command that ``sys.argv`` names, and return the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
     try:
-        code = program(standalone_mode=False)
+        code = program(prog_name="opam-bin", standalone_mode=False)
+        sys.stdout.flush()  # so that a closed pipe is met here
     except OpambinError as error:
         print(f"opam-bin: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         print("opam-bin: interrupted", file=sys.stderr)
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         # the reader of a pipe has seen enough; nothing more can be written there, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last resort: a user is not to see a stack trace
+        from opambin import crash
+
+        return crash.report(error)
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

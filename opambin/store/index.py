@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opambin.store.database import INSERT_SNAPSHOT, Database, Row
-from opambin.store.records import Event, InstalledRecord, SnapshotRecord
+from opambin.store.records import Event, InstalledRecord, Result, SnapshotRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from opambin.model import ConeKey, Manifest, OutputId, PackageName
     from opambin.store.staging import Staging
 
+_SELECT_SNAPSHOTS = "SELECT key, output, name, version, built_at, size, last_used, uses FROM snapshots"
+_NEWEST_FIRST = " ORDER BY built_at DESC, key, output"
 KEYS_AT_ONCE = 500  # parameters of one statement; SQLite's oldest limit is 999
 
 
@@ -54,12 +56,19 @@ class Index:
 
     def by_name(self, name: PackageName) -> list[SnapshotRecord]:
         """Return the snapshots of a package, the newest first."""
-        rows = self._database.read(
-            "SELECT key, output, name, version, built_at, size, last_used, uses FROM snapshots WHERE name = ?"
-            " ORDER BY built_at DESC, key, output",
-            (name,),
-        )
+        rows = self._database.read(f"{_SELECT_SNAPSHOTS} WHERE name = ?{_NEWEST_FIRST}", (name,))
         return [SnapshotRecord(*row) for row in rows]
+
+    def records(self) -> list[SnapshotRecord]:
+        """Return every snapshot, the newest first."""
+        return [SnapshotRecord(*row) for row in self._database.read(_SELECT_SNAPSHOTS + _NEWEST_FIRST)]
+
+    def totals(self) -> tuple[int, int, int]:
+        """Return how many snapshots there are, of how many packages, and the bytes of all their files."""
+        ((snapshots, packages, size),) = self._database.read(
+            "SELECT count(*), count(DISTINCT name), coalesce(sum(size), 0) FROM snapshots"
+        )
+        return snapshots, packages, size
 
     def touch(self, used: Iterable[tuple[ConeKey, OutputId]], now: int) -> None:
         """Record a use of each snapshot, in one transaction."""
@@ -107,6 +116,15 @@ class Index:
             (since,),
         )
         return [Event.from_row(row) for row in rows]
+
+    def last_events(self, prefix: str) -> dict[str, Event]:
+        """Return for each ``name.version`` how it last came to be under ``prefix``: as a hit, or built."""
+        rows = self._database.read(
+            "SELECT time, prefix, package, key, result, reason, seconds, bytes, source_bytes FROM events"
+            " WHERE prefix = ? AND result IN (?, ?) ORDER BY time, rowid",
+            (prefix, str(Result.HIT), str(Result.BUILT)),
+        )
+        return {event.package: event for event in map(Event.from_row, rows)}
 
     def cached(self, namespace: str, keys: Iterable[str]) -> dict[str, bytes]:
         """Return those of ``keys`` that a cache holds."""

@@ -1,0 +1,5 @@
+"""``python -m opambin``: the same as ``opam-bin``."""
+
+from opambin.cli.main import main
+
+main()
