@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
-from opambin.relocate import blocks, bytecode, camlobj, dunesite
+from opambin.relocate import blocks, bytecode, camlobj, dunesite, elf
+from opambin.relocate.pieces import Change, apply
 from opambin.relocate.spelling import pad
 
 if TYPE_CHECKING:
@@ -24,12 +25,21 @@ IN_PLACE = frozenset({Kind.CSTRING, Kind.BLOCK, Kind.DUNE_SITE})
 """Kinds that never change the length of a file."""
 
 
+_WHOLE = ((bytecode.recognises, bytecode.render), (camlobj.recognises, camlobj.render))
+"""Formats whose module rewrites all kinds at once, so that a large file is copied once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patch:
     """Bytes to write at an offset."""
 
     offset: int
     data: bytes
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after them."""
+        return self.offset + len(self.data)
 
 
 def in_place(occurrences: Iterable[Occurrence]) -> bool:
@@ -72,14 +82,19 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
         BadDataError: The bytes are not what the occurrences say.
         CannotRelocateError: The prefix does not fit.
     """
+    check(occurrences, target)
+    for recognises, module_render in _WHOLE:
+        if not content.startswith(elf.MAGIC) and recognises(content):
+            return module_render(content, occurrences, target)
     patches = plan(occurrences, target, lambda offset, size: content[offset : offset + size])
-    if patches:
-        edited = bytearray(content)
-        for patch in patches:
-            edited[patch.offset : patch.offset + len(patch.data)] = patch.data
-        content = bytes(edited)
+    content = apply(content, [Change(patch.offset, patch.end, patch.data) for patch in patches])
     free = [found for found in occurrences if found.kind not in IN_PLACE]
-    return _resize(content, free, target) if free else content
+    if free and bytecode.recognises(content):
+        return bytecode.render(content, free, target)
+    for found in free:
+        if found.kind is not Kind.TEXT:
+            raise BadDataError("object", f"holds no {found.kind} at byte {found.offset}")
+    return splice(content, sorted(found.offset for found in free), target) if free else content
 
 
 def plan(occurrences: Sequence[Occurrence], target: bytes, read: Read) -> list[Patch]:
@@ -125,18 +140,6 @@ def splice(content: bytes, offsets: Iterable[int], target: bytes) -> bytes:
         parts += [content[done:offset], target]
         done = offset + PADDED_LENGTH
     return b"".join([*parts, content[done:]])
-
-
-def _resize(content: bytes, free: list[Occurrence], target: bytes) -> bytes:
-    """Rewrite the kinds that change lengths, by the module of the file's format."""
-    if bytecode.recognises(content):
-        return bytecode.render(content, free, target)
-    if camlobj.recognises(content):
-        return camlobj.render(content, free, target)
-    for found in free:
-        if found.kind is not Kind.TEXT:
-            raise BadDataError("object", f"holds no {found.kind} at byte {found.offset}")
-    return splice(content, sorted(found.offset for found in free), target)
 
 
 def _cstring(found: Occurrence, target: bytes, read: Read) -> Patch:
