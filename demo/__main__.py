@@ -15,7 +15,7 @@ from demo.sources import Debian
 from demo.terminal import DemoError, Runner, headline, note, say
 
 HERE = Path(__file__).parent
-FULL = ("re", "zarith", "cppo", "ocamlbuild")
+FULL = ("re", "zarith", "cppo")
 SHORT = ("re", "zarith")
 FIRST = "first"
 SECOND = "projects/some-other-and-longer-place"  # a local switch lives in the folder of its project
@@ -158,10 +158,10 @@ def use(stage: Stage) -> None:
     run("digits", "ocamlfind", "ocamlopt", "-package", "re,zarith", "-linkpkg", "digits.ml", "-o", "digits")
     if "has 302 digits" not in run("digits", "./digits", "1000"):
         raise DemoError("the program printed something else")
-    if {"cppo", "ocamlbuild"} <= set(stage.packages):
+    if "cppo" in stage.packages:
         run("greeting", "cppo", "greeting.cppo.ml", "-o", "greeting.ml")
-        run("greeting", "ocamlbuild", "-quiet", "greeting.native")
-        if "restored" not in run("greeting", "./greeting.native"):
+        run("greeting", "ocamlfind", "ocamlopt", "greeting.ml", "-o", "greeting")
+        if "restored" not in run("greeting", "./greeting"):
             raise DemoError("the program printed something else")
 
 

@@ -1,4 +1,4 @@
-#define GREETING "hello from a restored cppo and ocamlbuild"
+#define GREETING "hello from a restored cppo"
 #ifndef QUIET
 let () = print_endline GREETING
 #endif
