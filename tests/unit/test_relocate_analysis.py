@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from elf_samples import Sec, archive, elf_file, requires_gcc, requires_ocamlopt, run, string_block
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opambin.model import PLACEHOLDER, Kind
@@ -123,6 +123,7 @@ PARTS = [b" " + Q, b":" + PREFIX, b"\0", b"\n", b"#!", b"\x7fELF", b"!<arch>\n",
 PARTS += [b"\x84\x95\xa6\xbd", b"/" * 8]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(PARTS), st.binary(max_size=30)), max_size=10))
 def test_whatever_the_bytes_the_placeholder_form_is_consistent(parts: list[bytes]) -> None:
     data = b"".join(parts)

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 from elf_samples import ALLOC, STRTAB, Sec, archive, elf_file, string_block
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opambin.errors import BadDataError, CannotRelocateError
@@ -51,6 +51,7 @@ def blocks_in(data: bytes) -> list[bytes]:
 # --- blocks
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40).map(lambda raw: raw.replace(b"\0", b"x")), st.integers(0, 6))
 def test_an_encoded_block_is_read_back_with_its_room(value: bytes, spare: int) -> None:
     room = len(value) // 8 + 1 + spare
@@ -90,6 +91,7 @@ def test_what_is_no_block_is_not_taken_for_one(data: bytes) -> None:
 # --- ELF: string blocks
 
 
+@settings(deadline=None)
 @given(paths, st.binary(max_size=20).map(lambda raw: raw.replace(b"\0", b"-").replace(b"/", b"-")))
 def test_a_block_goes_to_the_placeholder_and_to_any_prefix(target: bytes, tail: bytes) -> None:
     rest = b"/lib" + tail
@@ -229,6 +231,7 @@ def test_elf_files_that_cannot_be_read(data: bytes, problem: str) -> None:
 SAMPLE = elf_file(Sec(".data", string_block(Q) * 2), Sec(".rodata", Q + b"\0"), symbols=((1, 8),))
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(SAMPLE) - 1), st.integers(0, 255))
 def test_damaged_elf_files_raise_only_our_error(at: int, value: int) -> None:
     damaged = SAMPLE[:at] + bytes([value]) + SAMPLE[at + 1 :]
@@ -288,6 +291,7 @@ def test_archives_that_cannot_be_read(data: bytes, problem: str) -> None:
 # --- text
 
 
+@settings(deadline=None)
 @given(paths, st.lists(st.sampled_from([Q, PREFIX, b" ", b"\n", b"=", b"x", b":", b"-I"]), max_size=12))
 def test_text_moves_there_and_back(target: bytes, parts: list[bytes]) -> None:
     data = b"# " + b"".join(parts)

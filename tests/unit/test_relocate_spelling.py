@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opambin.errors import MisuseError
@@ -105,6 +105,7 @@ def test_hits_stay_inside_the_given_bounds() -> None:
     assert [hit.offset for hit in SPELLING.hits(data, 1, len(data) - 1)] == [middle]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([PREFIX, SPELLING.padded, b" ", b"x", b"/", b"\0", b"-I", b"."]), max_size=12)
 )
@@ -116,6 +117,7 @@ def test_hits_are_sorted_and_do_not_overlap(parts: list[bytes]) -> None:
         assert data[hit.offset : hit.end] == (SPELLING.padded if hit.padded else PREFIX)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.binary(min_size=1, max_size=2))
 def test_find_yields_only_places_of_the_needle(data: bytes, needle: bytes) -> None:
     assert all(data.startswith(needle, at) for at in find(data, needle))
