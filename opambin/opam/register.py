@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from opambin.opam.ast import OpamFile, Value
+    from opambin.opam.ast import Value
     from opambin.opam.interpolation import Env
     from opambin.opam.lock import SwitchLock
     from opambin.opam.switch import Switch
@@ -125,7 +125,6 @@ def register(switch: Switch, registrations: Sequence[Registration], guard: Guard
     """
     guard.check(switch)
     state = switch.state()
-    definitions = {item.package: parse(item.opam_text, f"{item.package}/opam") for item in registrations}
     texts = [item.opam_text for item in registrations]
     texts += _definitions(switch, state, [item.package.name for item in registrations])
     journal = Journal()
@@ -133,7 +132,7 @@ def register(switch: Switch, registrations: Sequence[Registration], guard: Guard
         for item in registrations:
             _write_records(switch, item, journal)
             _drop_other_version(switch, item.package, state, journal)
-            if "plugin" in _flags(definitions[item.package]):
+            if _is_plugin(item.opam_text, item.package):
                 _link_plugin(switch, item.package.name, journal)
         changed = _with(state, registrations)
         _finish(switch, changed, {item.package for item in registrations}, guard, journal)
@@ -264,7 +263,7 @@ def _drop_other_version(switch: Switch, package: Package, state: SwitchState, jo
 
 
 def _drop_records(switch: Switch, package: Package, journal: Journal) -> None:
-    if "plugin" in _flags(parse(switch.installed_opam(package), f"{package}/opam")):
+    if _is_plugin(switch.installed_opam(package), package):
         _unlink_plugin(switch, package.name, journal)
     for path in (
         switch.config_file(package.name),
@@ -314,10 +313,12 @@ def _compiler(switch: Switch, state: SwitchState, env: Env) -> frozenset[Package
     return frozenset(found)
 
 
-def _flags(definition: OpamFile) -> set[str]:
-    value = definition.get("flags")
-    items = value.items if isinstance(value, List) else () if value is None else (value,)
-    return {item.name for item in items if isinstance(item, Ident)}
+def _is_plugin(opam_text: str, package: Package) -> bool:
+    if "plugin" not in opam_text:  # parsing all definitions would take longer than writing all records
+        return False
+    value = parse(opam_text, f"{package}/opam").get("flags")
+    items = value.items if isinstance(value, List) else (value,)
+    return Ident("plugin") in items
 
 
 def _plugin(switch: Switch, name: PackageName) -> tuple[Path, Path]:
