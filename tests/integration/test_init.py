@@ -15,6 +15,7 @@ from opambin.initialise import LinkState, init, plan_init
 from opambin.opam import hooklist
 from opambin.opam.client import Opam
 from opambin.opam.parser import parse
+from opambin.opam.printer import print_value
 from opambin.place import Place
 from opambin.relocate.spelling import pad
 from opambin.uninstall import plan_uninstall, uninstall
@@ -75,7 +76,7 @@ class Root:
 
     def hooks(self, field: str) -> str:
         config = parse(self.config.decode())
-        return " ".join(map(hooklist.print_value, hooklist.commands(config, field)))
+        return " ".join(map(print_value, hooklist.commands(config, field)))
 
 
 @pytest.fixture(params=OPAMS)
