@@ -12,26 +12,25 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
 from opambin.model import Package, PackageName, Version
+from opambin.opam.solution import Action, Plan, PlanFailed, Verb, parse_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["Action", "Completed", "Opam", "Plan", "PlanFailed", "Verb", "parse_version"]
 
 SUPPORTED_MIN = (2, 1)
 SUPPORTED_BELOW = (3,)
 ARGUMENT_BYTES = 100_000  # of one command line; Linux allows 128 KiB per argument and 2 MiB in all
 NOT_FOUND = 5  # opam's exit code when no package matches
-DEPS_OF = "deps-of-"
-"""What 2.3 and later call the stand-in for a local project under ``--deps-only``."""
 UNSET_FOR_OPAM = ("OPAMCLI",)
 SEPARATOR = "\x1f"  # between expanded values; no opam variable holds a control character
 
@@ -56,71 +55,6 @@ class Completed:
     def ok(self) -> bool:
         """Whether opam exited with 0."""
         return self.code == 0
-
-
-class Verb(StrEnum):
-    """What a plan does to a package."""
-
-    INSTALL = "install"
-    REMOVE = "remove"
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One step of a plan."""
-
-    verb: Verb
-    package: Package
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What opam would do, in its order: dependencies before what needs them.
-
-    An upgrade or a reinstall is a ``remove`` and an ``install`` of the same name.
-
-    Attributes:
-        actions: The steps; empty when there is nothing to do.
-        switch: The switch that opam planned for; empty when it had nothing to do.
-        stdout: opam's words, for people.
-        stderr: opam's warnings, for people.
-    """
-
-    actions: tuple[Action, ...]
-    switch: str = ""
-    stdout: str = ""
-    stderr: str = ""
-
-    @property
-    def installs(self) -> tuple[Package, ...]:
-        """What gets installed, reinstalled packages included."""
-        return tuple(action.package for action in self.actions if action.verb is Verb.INSTALL)
-
-    @property
-    def removes(self) -> tuple[Package, ...]:
-        """What is removed, also when it comes back in the same plan."""
-        return tuple(action.package for action in self.actions if action.verb is Verb.REMOVE)
-
-    @property
-    def reinstalls(self) -> tuple[Package, ...]:
-        """What is removed and installed again in the same version."""
-        removed = set(self.removes)
-        return tuple(package for package in self.installs if package in removed)
-
-
-@dataclass(frozen=True, slots=True)
-class PlanFailed:
-    """opam made no plan: no such package, a conflict, missing system packages.
-
-    Attributes:
-        code: opam's exit code (5 unknown package, 20 no solution, 10 aborted, ...).
-        stdout: opam's words.
-        stderr: opam's errors.
-    """
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +242,15 @@ class Opam:
         scope = [] if switch else ["--global"]
         self.query(["option", "--cli=2.1", *scope, assignment])
 
+    def bypass_depexts(self, names: Iterable[str]) -> None:
+        """Note in the switch that system packages are there though opam can't see them.
+
+        opam takes the switch's lock for it: call it when the lock was released.
+        """
+        from opambin.opam.statefile import quote
+
+        self.option_set(f"depext-bypass+=[{' '.join(map(quote, names))}]", switch=True)
+
     def switch_prefix(self, switch: str) -> Path:
         """Ask for the directory of a switch; opam answers for switches that don't exist, too."""
         return Path(self.query(["var", "--cli=2.1", "prefix", f"--switch={switch}"]).strip())
@@ -343,33 +286,6 @@ def parse_version(text: str, what: str = "opam --version") -> tuple[int, ...]:
     if len(numbers) < 2:
         raise BadDataError(what, "not a version of opam", expected="MAJOR.MINOR...", observed=repr(text))
     return tuple(numbers)
-
-
-def parse_plan(text: str) -> tuple[str, tuple[Action, ...]]:
-    """Read what ``--show-actions --json`` wrote: the switch, and the steps without stand-ins.
-
-    Raises:
-        BadDataError: Not JSON, or a step of another shape.
-    """
-    what = "opam --json"
-    try:
-        answer = json.loads(text)
-    except ValueError as error:
-        raise BadDataError(what, f"not JSON: {error}") from error
-    if not isinstance(answer, dict) or not isinstance(steps := answer.get("solution", []), list):
-        raise BadDataError(what, "not a plan", expected="an object with a list", observed=text[:200])
-    actions = [_action(step, what) for step in steps]
-    kept = tuple(action for action in actions if not action.package.name.startswith(DEPS_OF))
-    return str(answer.get("switch", "")), kept
-
-
-def _action(step: object, what: str) -> Action:
-    if isinstance(step, dict) and len(step) == 1:
-        ((verb, package),) = step.items()
-        match package:
-            case {"name": str(name), "version": str(version)} if verb in {*Verb}:
-                return Action(Verb(verb), Package(PackageName(name), Version(version)))
-    raise BadDataError(what, "unknown step in the solution", expected="install or remove", observed=step)
 
 
 def package_of(text: str) -> Package:

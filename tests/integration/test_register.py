@@ -17,10 +17,11 @@ import pytest
 from opambin.model import Package, PackageName
 from opambin.opam import environment
 from opambin.opam.changes import Changes
-from opambin.opam.client import Opam, Plan
+from opambin.opam.client import Opam
 from opambin.opam.lock import SwitchLock
 from opambin.opam.register import Guard, Registration, register, removal_obstacle, unregister
 from opambin.opam.root import Root
+from opambin.opam.solution import Plan
 from opambin.opam.switch import Switch
 
 pytestmark = pytest.mark.integration
@@ -294,4 +295,6 @@ def test_variables_and_options(opam: Opam) -> None:
     client.option_set('pre-session-commands=["true"]')
     assert client.option_get("pre-session-commands") in {'["true"]', '"true"'}
     client.option_set("pre-session-commands=")
+    client.bypass_depexts(["libx-dev", "liby-dev"])
+    assert switch.config().depext_bypass == ("libx-dev", "liby-dev")
     assert client.option_get("invariant", switch=True) == '["comp"]'

@@ -7,17 +7,8 @@ import pytest
 
 from opambin.errors import BadDataError, UnavailableError
 from opambin.model import Package
-from opambin.opam.client import (
-    Action,
-    Opam,
-    Plan,
-    PlanFailed,
-    Verb,
-    chunked,
-    package_of,
-    parse_plan,
-    parse_version,
-)
+from opambin.opam.client import Opam, chunked, package_of, parse_version
+from opambin.opam.solution import Action, Plan, PlanFailed, Verb, parse_plan
 
 
 def fake(tmp_path: Path, script: str, **environ: str) -> Opam:
@@ -213,6 +204,8 @@ def test_questions(tmp_path: Path) -> None:
         opam.option_get("jobs")
     with pytest.raises(UnavailableError, match=r"option --cli=2\.1 depext-bypass="):
         opam.option_set("depext-bypass=[]", switch=True)
+    with pytest.raises(UnavailableError, match=r'depext-bypass\+=\["a" "b"\]'):
+        opam.bypass_depexts(["a", "b"])
     with pytest.raises(UnavailableError, match="env --switch=five --inplace-path"):
         opam.env_inplace("five")
     with pytest.raises(UnavailableError, match="switch set five"):
