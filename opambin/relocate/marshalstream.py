@@ -26,6 +26,7 @@ COMPRESSED = MAGIC + bytes((_COMPRESSED,))
 _COMPRESSED_LENGTH_MASK = 0x3F
 _WORD32 = 1 << 32
 MAX_DECOMPRESSED = 1 << 29  # bytes; the largest known .cmt has 40 MB
+_MAX_CANDIDATES = 1000  # bytes before a place that may be the opcode of its string; line ends look like one
 _MAX_LONG_STRING = 1 << 20  # bytes that are searched backwards for the token of a string
 
 _SMALL_STRING, _STRING8, _STRING32, _STRING64 = 0x20, 0x09, 0x0A, 0x15
@@ -296,12 +297,14 @@ def _nearest(
 ) -> StringToken | None:
     low, high = bounds
     opcode, needed_end = wanted
-    start = data.rfind(opcode, low, max(before, low))
-    while start >= 0:
+    start = before
+    for _ in range(_MAX_CANDIDATES):
+        start = data.rfind(opcode, low, max(start, low))
+        if start < 0:
+            return None
         token = string_at(data, start, high)
         if token is not None and token.end >= needed_end:
             return token
-        start = data.rfind(opcode, low, start)
     return None
 
 

@@ -319,6 +319,12 @@ def test_the_prefix_outside_of_a_string_is_a_leak() -> None:
     assert (located.content, located.occurrences, located.leaks) == (b"\x41" + PADDED, (), 1)
 
 
+def test_many_line_ends_before_many_places_do_not_take_for_ever() -> None:
+    """A line end is the opcode of a long string; all of a megabyte was looked at again for each place."""
+    data = b"\n" * 1_000_000 + (PREFIX + bytes(100)) * 200
+    assert marshal.locate_fixed(data, (0, len(data)), SPELLING, "part").leaks == 200
+
+
 def test_a_dune_site_string_keeps_its_length() -> None:
     text = b"=%d:%s" % (len(PREFIX) + 4, PREFIX + b"/lib")
     data = marshalled((text.ljust(300), PREFIX))
