@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opambin.model import ConeKey, PackageName
-from opambin.opam import ast
+from opambin.opam import ast, fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +61,18 @@ ENVIRONMENT = (
     "PKG_CONFIG_SYSROOT_DIR",
 )
 """Variables of the environment that build tools read and opam passes on."""
+
+
+_PLAIN_INPUTS = (
+    "name",
+    "version",
+    "source",
+    "recipe",
+    "arch",
+    "os",
+    "os-distribution",
+    "os-version",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +128,13 @@ def reduced(file: ast.OpamFile) -> dict[str, Any]:
         value = file.get(name)
         if value is not None:
             result[name] = encode(value)
-    flags = sorted(_names(file.get("flags")) & set(KEY_FLAGS))
+    flags = sorted(fields.flags(file) & set(KEY_FLAGS))
     if flags:
         result["flags"] = flags
-    subpath = [s.get("subpath") for s in file.sections("url")]
-    if subpath and subpath[0] is not None:
-        result["url.subpath"] = encode(subpath[0])
+    subpath = next((section.get("subpath") for section in file.sections("url")), None)
+    if subpath is not None:
+        result["url.subpath"] = encode(subpath)
     return result
-
-
-def _names(value: ast.Value | None) -> set[str]:
-    match value:
-        case ast.Ident(name):
-            return {name}
-        case ast.List(items):
-            return {item.name for item in items if isinstance(item, ast.Ident)}
-    return set()
 
 
 def encode(value: ast.Value) -> Any:  # noqa: ANN401 - JSON has no better type
@@ -205,20 +208,13 @@ def differences(mine: str, theirs: str) -> list[str]:
         theirs: The inputs of a snapshot.
     """
     wanted, other = json.loads(mine), json.loads(theirs)
-    words: list[str] = []
-    for name in (
-        "name",
-        "version",
-        "source",
-        "recipe",
-        "arch",
-        "os",
-        "os-distribution",
-        "os-version",
-        "format",
-    ):
-        if wanted[name] != other[name]:
-            words.append(f"{name}: wanted {_show(wanted[name])}, it has {_show(other[name])}")
+    if wanted["format"] != other.get("format"):
+        return [f"format: wanted {_show(wanted['format'])}, it has {_show(other.get('format', ''))}"]
+    words = [
+        f"{name}: wanted {_show(wanted[name])}, it has {_show(other[name])}"
+        for name in _PLAIN_INPUTS
+        if wanted[name] != other[name]
+    ]
     labels = {
         "opam": "field",
         "flags": "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin import cone
@@ -11,7 +12,7 @@ from opambin.cone import Platform
 from opambin.errors import UnavailableError
 from opambin.opam.parser import parse
 from opambin.provided import file_md5
-from opambin.universe import Node, Surroundings, Universe, mentioned_variables
+from opambin.universe import Node, Surroundings, Universe, is_dev, mentioned_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,7 +92,7 @@ def universe(
             package,
             definitions.text(package),
             definitions.file(package),
-            {**flags, "pinned": pinned, "dev": pinned},
+            {**flags, "pinned": pinned, "dev": is_dev(definitions.file(package))},
             known_key=record.key if record is not None else None,
         )
 
@@ -118,11 +119,16 @@ def surroundings(context: Context, files: Iterable[OpamFile]) -> Surroundings:
 
 
 def system_compiler(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """Return path and md5 of the ``ocamlc`` outside of the switch; empty when there is none."""
+    """Return path and md5 of the ``ocamlc`` outside of all switches; empty when there is none.
+
+    The shell may have the environment of another switch than the one that is worked on.
+    """
     folders = [
         folder
         for folder in environ.get("PATH", "").split(os.pathsep)
-        if folder and not folder.startswith(prefix)
+        if folder
+        and not f"{folder}/".startswith(f"{prefix}/")
+        and not Path(folder, "../.opam-switch").is_dir()
     ]
     found = shutil.which("ocamlc", path=os.pathsep.join(folders))
     return {found: file_md5(found)} if found else {}

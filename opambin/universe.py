@@ -41,11 +41,7 @@ _PATH_VARIABLES = frozenset(
         "libexec",
         "libexec_root",
         "share_root",
-        "root",
-        "switch",
         "jobs",
-        "user",
-        "group",
         "build",
         "hash",
         "build-id",
@@ -57,10 +53,17 @@ _PATH_VARIABLES = frozenset(
         "hooks",
     ]
 )
-"""Variables that say where things are, or that stand in the key under a name of their own."""
+"""Variables that say where things are below the prefix, or that stand in the key under a name of their own.
+
+``root``, ``switch``, ``user`` and ``group`` are not among them: what they say would not move with the prefix.
+"""
 
 _PLATFORM_VARIABLES = frozenset(("arch", "os", "os-distribution", "os-version"))
 _METADATA_VARIABLES = frozenset(("installed", "enable", "version", "name"))
+_FLAG_OF_FIELD = {"build-test": "with-test", "run-test": "with-test", "build-doc": "with-doc"}
+"""Fields of commands that opam runs under a flag without their mentioning it."""
+_VERSION_CONTROL = re.compile(r"^(git|hg|darcs)(\+|://)")
+_REMOTE_ARCHIVE = re.compile(r"^(https?|ftp)://")
 _COMMIT = re.compile(r"^(git|hg|darcs)\+[^#]*#([0-9a-f]{40}|[0-9a-f]{64})$")
 
 
@@ -294,10 +297,6 @@ class Universe:
 
     def _source(self, node: Node) -> tuple[str, str]:
         """Return what identifies the source, and why nothing does."""
-        if node.flags.get("pinned"):
-            if node.pin is None:
-                return "", "it is pinned, so its source is known only after opam has fetched it"
-            return f"tree={node.pin}", ""
         for name, _, checksum in opam_file.extra_sources(node.file):
             if not checksum:
                 return "", f"its extra source {name} has no checksum"
@@ -305,6 +304,11 @@ class Universe:
         if url is None:
             return "", ""
         checksum = opam_file.checksums(node.file)
+        if node.flags.get("pinned") and not (checksum and _REMOTE_ARCHIVE.match(url)):
+            # opam checks no checksum of a folder or repository; a pin to a version has the released archive.
+            if node.pin is None:
+                return "", "it is pinned, so its source is known only after opam has fetched it"
+            return f"tree={node.pin}", ""
         if checksum:
             return checksum, ""
         commit = _COMMIT.match(url)
@@ -316,9 +320,9 @@ class Universe:
 def mentioned_variables(file: OpamFile) -> frozenset[str]:
     """Return every variable that the fields of :data:`cone.BUILD_FIELDS` mention.
 
-    ``_:x`` counts as ``x``.
+    ``_:x`` counts as ``x``. A field that opam runs only under a flag mentions that flag.
     """
-    found: set[str] = set()
+    found = {flag for name, flag in _FLAG_OF_FIELD.items() if file.get(name) is not None}
     for name in cone.BUILD_FIELDS:
         value = file.get(name)
         if value is not None:
@@ -331,6 +335,17 @@ def is_system_compiler(file: OpamFile) -> bool:
     available = file.get("available")
     reads = filters.variables(available) if available is not None else frozenset()
     return "compiler" in opam_file.flags(file) and any(name.startswith("sys-ocaml-") for name in reads)
+
+
+def is_dev(file: OpamFile) -> bool:
+    """Tell what opam says for ``dev``: a source under version control, or one without checksum.
+
+    Being pinned does not matter: a pin to a version has the released archive.
+    """
+    url = opam_file.url(file)
+    if url is None:
+        return False
+    return _VERSION_CONTROL.match(url) is not None or opam_file.checksums(file) is None
 
 
 def as_value(text: str | None) -> filters.Value:
