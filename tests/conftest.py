@@ -1,0 +1,63 @@
+"""Fixtures of the tests that run a real opam.
+
+``OPAMBIN_TEST_OPAMS`` may name the opams to try (paths joined by ``:``); otherwise it is the one on the PATH.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import tiny
+from worlds import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPAMS = [path for path in os.environ.get("OPAMBIN_TEST_OPAMS", "opam").split(":") if path]
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", params=OPAMS)
+def opam_program(request: pytest.FixtureRequest) -> str:
+    """An opam to test with."""
+    found = shutil.which(str(request.param))
+    if found is None:
+        pytest.skip(f"no {request.param}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Path]:
+    """A new folder with a shorter path than pytest's: prefixes must be able to be short."""
+    folder = Path(tempfile.mkdtemp(prefix="e2e-")).resolve()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_root(opam_program: str, short_folder: Path) -> World:
+    """A root with the repository of tiny packages; the build commands run without a sandbox."""
+    folder = short_folder / f"t{next(_numbers)}"
+    repository = tiny.write(folder / "repo")
+    return World.make(folder, opam_program, str(repository), sandbox=False)
+
+
+@pytest.fixture
+def world(tiny_root: World) -> World:
+    """The tiny root, with a store and a log of one's own."""
+    return dataclasses.replace(tiny_root, number=next(_numbers))
+
+
+@pytest.fixture
+def switch(world: World) -> str:
+    """An empty switch of one's own."""
+    name = f"s{world.number}"
+    world.empty_switch(name)
+    return name
