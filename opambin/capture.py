@@ -12,6 +12,7 @@ import json
 import os
 import stat
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,7 +135,30 @@ def capture(
             error but a problem in the result.
     """
     look = _look(context, build, files, before)
-    entries, extra, problem = _store(context, build, look)
+    with ExitStack() as stack:
+        problem = _open_for_writing(context, stack)
+        return _capture(context, build, look, neighbours, problem)
+
+
+def _open_for_writing(context: Context, stack: ExitStack) -> str:
+    """Keep gc out of the store until the manifest is written; returns why the store can't be written."""
+    if context.store is None:
+        return context.store_problem
+    try:
+        stack.enter_context(context.store.writing())
+    except UnavailableError as error:
+        return str(error)
+    return ""
+
+
+def _capture(
+    context: Context,
+    build: Build,
+    look: _Look,
+    neighbours: Mapping[PackageName, InstalledPackage],
+    problem: str,
+) -> Captured:
+    entries, extra, problem = _store(context, build, look, problem)
     touched = _canonicalise(context, look)
     if problem or build.key is None:
         return Captured(None, problem, touched, frozenset(look.provides))
@@ -212,9 +236,11 @@ def added_lines(old: bytes, new: bytes) -> list[bytes] | None:
     return added if expected is None else None
 
 
-def _store(context: Context, build: Build, look: _Look) -> tuple[list[FileEntry], tuple[ExtraFile, ...], str]:
+def _store(
+    context: Context, build: Build, look: _Look, problem: str
+) -> tuple[list[FileEntry], tuple[ExtraFile, ...], str]:
     """Write the objects; returns the entries, or why there is no snapshot."""
-    problem = build.refusal or look.problem or (context.store_problem if context.store is None else "")
+    problem = build.refusal or look.problem or problem
     if not problem and build.extra_files is None:
         problem = "its build changed the files that came with its definition"
     if problem or context.store is None or build.extra_files is None:
@@ -396,7 +422,12 @@ def _imports(
 
 
 def build_record(
-    context: Context, *, started: float | None, source_bytes: int, opam_version: str = "", adopted: bool = False
+    context: Context,
+    *,
+    started: float | None,
+    source_bytes: int,
+    opam_version: str = "",
+    adopted: bool = False,
 ) -> BuildRecord:
     """Describe how a build that ends now came to be."""
     now = time.time()

@@ -119,7 +119,7 @@ def decide(context: Context, asked: Request, plan: Plan) -> tuple[Universe, list
     kept = {Package(name, version) for name, version in installed.items() if name not in removed}
     definitions = gather.Definitions(context, new)
     around = gather.surroundings(context, [definitions.file(package) for package in new])
-    universe = gather.universe(context, selected, definitions, asked, around, recorded=kept)
+    universe = gather.universe(context, selected, definitions, asked, around)
     site = site_of(context, kept, wait=True, replaced=removed)
     return universe, make_plan(universe, new, context.need_store(), site)
 
@@ -145,9 +145,8 @@ def carry_out(prepared: Prepared, tell: object = print) -> Restored | None:
     except OpambinError as error:
         say(f"opam-bin: nothing was restored: {error}")
         return None
-    definitions = [prepared.universe.node(m.package.name).text for m in done.restored]
-    definitions += [prepared.universe.node(Package.parse(p).name).text for p in done.checked]
-    refresh(context.opam, context.switch, definitions)
+    if done.environment_stale:
+        refresh(context.opam, context.switch)
     _keep_statistics(context, prepared, done)
     return done
 

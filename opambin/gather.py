@@ -39,6 +39,10 @@ class Definitions:
         self._texts: dict[Package, str] | None = None
         self._parsed: dict[Package, OpamFile] = {}
 
+    def is_new(self, package: Package) -> bool:
+        """Tell whether a package is one of those that this operation installs."""
+        return package in self._new
+
     def text(self, package: Package) -> str:
         """Return the opam file of a package.
 
@@ -68,8 +72,6 @@ def universe(
     definitions: Definitions,
     request: Request | None,
     surroundings: Surroundings,
-    *,
-    recorded: Iterable[Package] = (),
 ) -> Universe:
     """Make the universe of a final set.
 
@@ -79,15 +81,14 @@ def universe(
         definitions: The opam files.
         request: What was asked for; decides on ``with-test`` and its like.
         surroundings: What builds see.
-        recorded: Packages that are installed already, whose keys may be on record.
     """
-    known = frozenset(recorded)
     pins = context.switch.state().pinned
 
     def load(package: Package) -> Node:
         pinned = package.name in pins
         flags = request.flags_of(package.name, pinned=pinned) if request is not None else {}
-        record = context.record(package.name, package.version) if package in known else None
+        new = definitions.is_new(package)
+        record = None if new else context.record(package.name, package.version)
         return Node(
             package,
             definitions.text(package),

@@ -259,7 +259,9 @@ class Manifest:
     def objects(self) -> list[tuple[Digest, bool, int]]:
         """Digest, executable bit and size of every object that it needs."""
         found = [
-            (entry.digest, bool(entry.mode & 0o111), entry.size) for entry in self.files if entry.digest is not None
+            (entry.digest, bool(entry.mode & 0o111), entry.size)
+            for entry in self.files
+            if entry.digest is not None
         ]
         return found + [(extra.digest, False, extra.size) for extra in self.extra_files]
 

@@ -176,7 +176,7 @@ def _make_links(manifest: Manifest, target: Target) -> None:
     base = f"{target.staging}/{manifest.package.name}"
     for entry in manifest.files:
         if entry.type is FileType.SYMLINK:
-            os.symlink(entry.target.replace(PLACEHOLDER.decode(), target.prefix), f"{base}/{entry.path}")
+            Path(f"{base}/{entry.path}").symlink_to(entry.target.replace(PLACEHOLDER.decode(), target.prefix))
         elif entry.hardlink:
             os.link(f"{base}/{entry.hardlink}", f"{base}/{entry.path}")
     for entry in reversed(manifest.files):

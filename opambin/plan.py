@@ -185,18 +185,27 @@ def _decide(universe: Universe, node: Node, shelf: Shelf, site: Site, progress: 
     if package.name in site.replaced:
         return Item(package, Verdict.MISS, "an installed version of it has to be removed first", text=text)
     waits = [name for name in universe.runtime_dependencies(package.name) if name in progress.unsettled]
-    if is_check(node):
-        if waits and site.wait:
-            return Item(package, Verdict.WAIT, f"its check needs {waits[0]}, which opam installs", text=text)
-        return _check(universe, node, shelf)
+    blocked = waits[0] if waits and site.wait else None
+    if not is_check(node):
+        return _choose(universe, node, shelf, site, (progress, blocked))
+    if blocked:
+        return Item(package, Verdict.WAIT, f"its check needs {blocked}, which opam installs", text=text)
+    return _check(universe, node, shelf)
+
+
+def _choose(
+    universe: Universe, node: Node, shelf: Shelf, site: Site, state: tuple[_Progress, PackageName | None]
+) -> Item:
+    """Pick the first snapshot of the package's key that fits to what has been picked before."""
+    (progress, blocked), package, text = state, node.package, node.text
     keyed = universe.key(package.name)
     if keyed.key is None:
         return Item(package, Verdict.MISS, keyed.reason, keyed, text=text)
     outputs = shelf.outputs(keyed.key)
     if not outputs:
         return Item(package, Verdict.MISS, "no snapshot has this key", keyed, text=text)
-    if waits and site.wait:
-        reason = f"{waits[0]} below it is built from source"
+    if blocked:
+        reason = f"{blocked} below it is built from source"
         return Item(package, Verdict.WAIT, reason, keyed, outputs[0], text)
     reasons = []
     for manifest in outputs:

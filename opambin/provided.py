@@ -111,13 +111,13 @@ def file_symbols(prefix: Path, path: str, data: bytes | None = None) -> tuple[se
 
 
 def is_shared_library(path: str) -> bool:
-    """Tell whether a path is that of a shared library others may link with (plugins and stubs are not)."""
+    """Tell whether a path is that of a shared library that others may link with; stubs are not."""
     name = path.rpartition("/")[2]
     return (name.endswith(".so") or ".so." in name) and not name.startswith("dll")
 
 
 def variable(context: Context, name: str) -> str:
-    """Return the value of ``package:variable`` from the package's ``.config``, with a placeholder for the prefix.
+    """Return the value of ``package:variable`` from the ``.config``, with a placeholder for the prefix.
 
     A variable that is not defined is empty, as it is for opam.
     """

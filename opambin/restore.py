@@ -46,6 +46,8 @@ class Restored:
         left: Package to reason, for those that were planned but are left to opam.
         reports: What the user must hear of: damaged data, what an earlier killed restore had left.
         seconds: How long it took.
+        environment_stale: Whether opam's record of the switch's environment must be written anew, now
+            that the lock is released.
     """
 
     restored: tuple[Manifest, ...] = ()
@@ -53,6 +55,7 @@ class Restored:
     left: Mapping[str, str] = field(default_factory=dict)
     reports: tuple[str, ...] = ()
     seconds: float = 0.0
+    environment_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class _Run:
     checked: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     reports: list[str] = field(default_factory=list)
+    environment_stale: bool = False
 
 
 def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
@@ -128,7 +132,12 @@ def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
         _under_lock(run, lock)
     _record(run)
     return Restored(
-        tuple(run.restored), tuple(run.checked), run.left, tuple(run.reports), time.monotonic() - begun
+        tuple(run.restored),
+        tuple(run.checked),
+        run.left,
+        tuple(run.reports),
+        time.monotonic() - begun,
+        run.environment_stale,
     )
 
 
@@ -149,11 +158,8 @@ def _under_lock(run: _Run, lock: SwitchLock) -> None:
         journal.write(hits)
         for item in run.wanted.items:
             _one(run, item, target)
-        register(
-            context.switch,
-            run.registrations,
-            Guard(lock, run.wanted.fingerprint, env=run.universe.surroundings.variables.get),
-        )
+        guard = Guard(lock, run.wanted.fingerprint, env=run.universe.surroundings.variables.get)
+        run.environment_stale = register(context.switch, run.registrations, guard).environment_stale
     except BaseException:
         for placement in reversed(run.placements):
             placing.undo(context.prefix, placement)

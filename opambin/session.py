@@ -11,6 +11,7 @@ removed after the last; what a killed session left is replaced by the next one.
 ``recipe/NAME``   shell fragment that the wrappers read
 ``start/NV``      made when the build began
 ``package/NV``    the key and the opam file (JSON)
+``paths/NV``      files of a hit that opam itself installs (marshalled by Python)
 ``provides/NAME`` what an installed output offers (marshalled by Python)
 ``result/NV``     what became of it (JSON)
 ================  ==================================================================================
@@ -34,7 +35,7 @@ from opambin.universe import Keyed, Surroundings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FOLDERS = ("hit", "placed", "place-at-install", "recipe", "start", "package", "provides", "result")
+FOLDERS = ("hit", "placed", "place-at-install", "recipe", "start", "package", "provides", "result", "paths")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,15 @@ class Session:
             return (self.folder / "start" / str(package)).stat().st_mtime
         except FileNotFoundError:
             return None
+
+    def save_placed(self, package: object, paths: Iterable[str]) -> None:
+        """Keep which files of a hit opam will put into the prefix."""
+        (self.folder / "paths" / str(package)).write_bytes(marshal.dumps(list(paths)))
+
+    def placed_paths(self) -> list[str]:
+        """Return the files of all hits of the session that opam puts, or has put, into the prefix."""
+        folder = self.folder / "paths"
+        return [path for file in folder.iterdir() for path in marshal.loads(file.read_bytes())]  # noqa: S302 - our own
 
     @property
     def index_path(self) -> Path:

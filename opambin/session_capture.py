@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin import gather, recipes, request
@@ -21,6 +20,7 @@ from opambin.universe import mentioned_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from opambin.capture import Captured
     from opambin.context import Context
@@ -72,9 +72,12 @@ def _late_plan(context: Context, package: Package, planned: Planned | None) -> P
     args = context.session.load_request()
     asked = request.parse(args, context.environ) if args is not None else None
     definitions = gather.Definitions(context, [package])
-    kept = [Package(name, version) for name, version in state.installed.items() if name != package.name]
-    around = context.session.load_surroundings()
-    universe = gather.universe(context, selected, definitions, asked, around, recorded=kept)
+    [Package(name, version) for name, version in state.installed.items() if name != package.name]
+    if planned is None:  # then the variables that it reads have not been asked for
+        around = gather.surroundings(context, [definitions.file(package)])
+    else:
+        around = context.session.load_surroundings()
+    universe = gather.universe(context, selected, definitions, asked, around)
     node = universe.node(package.name)
     return Planned(
         universe.key(package.name),
@@ -94,6 +97,8 @@ def _files(
         path = context.switch.install_file(package.name)
         text = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
         return from_install_file(prefix, text, str(package.name), index), index
+    # What opam installed of hits meanwhile is no change of this package's.
+    index.carry(prefix, context.session.placed_paths())
     owners = _Owners(context, package.name)
     return from_comparison(prefix, index, owners.of)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin import placing
@@ -28,6 +27,7 @@ from opambin.session import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from opambin.context import Context
     from opambin.model import FileEntry, Manifest
@@ -105,6 +105,7 @@ def _fill(context: Context, package: Package, manifest: Manifest) -> str:
         for path in made:
             path.unlink(missing_ok=True)
         raise
+    context.session.save_placed(package, [entry.path for entry, _ in split.through_opam])
     # The markers come last: from here on the build commands do nothing.
     _finish(context, manifest, "place-at-install" if split.has_tree else "placed")
     return ""

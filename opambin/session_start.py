@@ -51,7 +51,7 @@ def start(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
         for name, version in installed.items()
         if selected.get(name) == version and Package(name, version) not in new
     }
-    universe = gather.universe(context, selected, definitions, asked, surroundings, recorded=kept)
+    universe = gather.universe(context, selected, definitions, asked, surroundings)
     items = _decide(context, universe, new, kept)
     context.session.create()
     context.session.save_surroundings(surroundings)
