@@ -20,6 +20,7 @@ from opambin.relocate import (
     camlobj,
     elf,
     elfdata,
+    embedded,
     launchinfo,
     machofile,
     marshal,
@@ -38,6 +39,7 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, Spelling, str], 
     (camlobj.recognises, camlobj.locate),
     (machofile.recognises, machofile.locate),
     (launchinfo.recognises, launchinfo.locate),
+    (marshal.recognises, marshal.locate),
 )
 INFORMATIONAL_SUFFIXES = frozenset({".cmt", ".cmti", ".annot"})
 _DOCUMENTATION_FOLDERS = ("doc", "man", "share/doc", "share/man", "share/info", "share/licenses")
@@ -129,7 +131,8 @@ def _build_directories_only(data: bytes, spelling: Spelling) -> int | None:
     if not all(hit.build for hit in hits) or next(spelling.glued(data), None) is not None:
         return None
     native = data.startswith((elf.MAGIC, arfile.MAGIC))
-    if marshal.COMPRESSED_MAGIC in data or (native and next(elfdata.stray_runs(data, hits), None)):
+    # In marshalled values a letter may follow the prefix, so that it is no hit.
+    if embedded.may_hold_values(data) or (native and next(elfdata.stray_runs(data, hits), None)):
         return None
     return len(hits)
 

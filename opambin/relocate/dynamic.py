@@ -16,7 +16,7 @@ DT_NEEDED = 1
 
 
 def needed_libraries(data: bytes) -> tuple[str, ...]:
-    """Return the names that ``DT_NEEDED`` entries state, in file order; empty for anything but linked ELF files.
+    """Return the names that ``DT_NEEDED`` entries state, in file order; empty for all but linked ELF files.
 
     Raises:
         BadDataError: The dynamic section lies outside of the file or names a string that does.

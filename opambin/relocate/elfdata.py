@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Kind, Occurrence
-from opambin.relocate import blocks, dunesite, elf
+from opambin.relocate import blocks, dunesite, elf, embedded
 from opambin.relocate.located import Located
 from opambin.relocate.pieces import Change, apply
 
@@ -84,8 +84,12 @@ def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = Fa
         BadDataError: It is not an ELF file that can be read; :func:`elf.parse` says why.
     """
     file = elf.parse(data)
+    values = embedded.locate(data, spelling, path, file.end)
+    data = values.content
     hits = [hit for hit in spelling.hits(data) if hit.offset < file.end]
-    return _Locator(data, file, spelling, path, keep_length=keep_length).run(hits)
+    found = _Locator(data, file, spelling, path, keep_length=keep_length).run(hits)
+    occurrences = sorted((*values.occurrences, *found.occurrences), key=lambda item: item.offset)
+    return replace(found, occurrences=tuple(occurrences), bound=values.bound + found.bound)
 
 
 class _Locator:
