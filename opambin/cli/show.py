@@ -120,7 +120,7 @@ def _built(manifest: Manifest) -> str:
     from opambin.summary import data_size, duration
 
     build = manifest.build
-    parts = [moment(build.built_at)]
+    parts = [moment(build.built_at)] if build.built_at else []
     if build.seconds:
         parts.append(f"in {duration(build.seconds)}")
     if build.opam_version:
