@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from opambin.errors import BadDataError
@@ -42,6 +42,7 @@ class Recipe:
         env: Further variables for its commands, with ``{prefix}`` and ``{padded}`` in the values.
         pad_variables: Further variables in which the prefix is padded.
         cacheable: Whether it may be captured and restored at all.
+        patch: A unified diff for its source (``patch -p1``), or nothing.
     """
 
     reason: str
@@ -51,10 +52,12 @@ class Recipe:
     env: tuple[tuple[str, str], ...] = ()
     pad_variables: tuple[str, ...] = ()
     cacheable: bool = True
+    patch: bytes = b""
 
     def digest(self) -> str:
         """Return the sha256 of what the recipe does; its reason is not part of it."""
         effect = [self.pad, self.keep_length, self.ocamllib, self.env, self.pad_variables, self.cacheable]
+        effect.append(hashlib.sha256(self.patch).hexdigest() if self.patch else "")
         return hashlib.sha256(json.dumps(effect, separators=(",", ":")).encode()).hexdigest()
 
     def sh_fragment(self, prefix: str, padded: str) -> str:
@@ -92,13 +95,38 @@ def load(name: str, version: str, directory: Path | None = None) -> Recipe | Non
     path = (directory or patches_directory()) / name / RECIPE_FILE
     if not path.is_file():
         return None
-    for constraint, recipe in parse(path.read_bytes(), path):
-        if constraint is None or constraint(version):
-            return recipe
+    for entry in parse(path.read_bytes(), path):
+        if entry.fits is None or entry.fits(version):
+            return _with_patch(entry, path)
     return None
 
 
-def parse(data: bytes, path: object) -> list[tuple[Callable[[str], bool] | None, Recipe]]:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a file of recipes.
+
+    Attributes:
+        fits: A test for versions; None means all.
+        recipe: The recipe for them, without the patch.
+        patch: Name of the file with the patch, or empty.
+    """
+
+    fits: Callable[[str], bool] | None
+    recipe: Recipe
+    patch: str = ""
+
+
+def _with_patch(entry: Entry, path: Path) -> Recipe:
+    if not entry.patch:
+        return entry.recipe
+    file = path.parent / entry.patch
+    try:
+        return replace(entry.recipe, patch=file.read_bytes())
+    except OSError as error:
+        raise BadDataError(path, f"its patch {entry.patch} can't be read: {error.strerror}") from error
+
+
+def parse(data: bytes, path: object) -> list[Entry]:
     """Read a file of recipes.
 
     Args:
@@ -106,7 +134,7 @@ def parse(data: bytes, path: object) -> list[tuple[Callable[[str], bool] | None,
         path: Its name, for messages.
 
     Returns:
-        Pairs of a test for versions (None: all versions) and the recipe for them, in file order.
+        The entries in file order; their patches are not read.
 
     Raises:
         BadDataError: It is not valid; the message has all problems.
@@ -133,16 +161,17 @@ _FIELDS: dict[str, tuple[type, str]] = {
     "keep-length": (bool, "true or false"),
     "ocamllib": (bool, "true or false"),
     "cacheable": (bool, "true or false"),
+    "patch": (str, "the name of a file beside it"),
     "env": (dict, "a map of variables to texts"),
     "pad-variables": (list, "a list of variables"),
 }
 
 
-def _entry(entry: object, where: str, problems: list[str]) -> tuple[Callable[[str], bool] | None, Recipe]:
+def _entry(entry: object, where: str, problems: list[str]) -> Entry:
     """Read one entry; what is wrong with it is added to ``problems``."""
     if not isinstance(entry, dict):
         problems.append(f"{where}: not a map")
-        return None, Recipe("")
+        return Entry(None, Recipe(""))
     for key, value in entry.items():
         if key not in _FIELDS:
             problems.append(f"{where}: unknown field {key!r}")
@@ -160,7 +189,10 @@ def _entry(entry: object, where: str, problems: list[str]) -> tuple[Callable[[st
         pad_variables=_variables(fields.get("pad-variables", []), where, problems),
         cacheable=fields.get("cacheable", True),
     )
-    return _constraint(fields.get("versions"), where, problems), recipe
+    patch = fields.get("patch", "")
+    if "/" in patch or patch.startswith("."):
+        problems.append(f"{where}: patch is not a file beside the recipe: {patch!r}")
+    return Entry(_constraint(fields.get("versions"), where, problems), recipe, patch)
 
 
 def _is_right(key: object, value: object) -> bool:

@@ -9,6 +9,7 @@ removed after the last; what a killed session left is replaced by the next one.
 ``placed/NV``     its files are in place: build and install commands do nothing
 ``place-at-install/NV``  its tree is put in place by the first install command
 ``recipe/NAME``   shell fragment that the wrappers read
+``patch/NAME``    the patch of its recipe; ``unpatched/NV`` says that it did not fit
 ``start/NV``      made when the build began
 ``package/NV``    the key and the opam file (JSON)
 ``paths/NV``      files of a hit that opam itself installs (marshalled by Python)
@@ -35,7 +36,19 @@ from opambin.universe import Keyed, Surroundings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FOLDERS = ("hit", "placed", "place-at-install", "recipe", "start", "package", "provides", "result", "paths")
+FOLDERS = (
+    "hit",
+    "placed",
+    "place-at-install",
+    "recipe",
+    "start",
+    "package",
+    "provides",
+    "result",
+    "paths",
+    "patch",
+    "unpatched",
+)
 
 
 @dataclass(frozen=True, slots=True)

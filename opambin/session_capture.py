@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opambin import gather, recipes, request
+from opambin import gather, recipes, replaced, request
 from opambin.capture import Build, build_record, capture
 from opambin.context import open_context
 from opambin.errors import BadDataError
@@ -40,6 +40,7 @@ def after_install(named: tuple[str, str], environ: Mapping[str, str]) -> None:
         planned = _late_plan(context, package, planned)
     file = parse(planned.text, f"{package}/opam")
     index = PrefixIndex.load(context.session.index_path)
+    replaced.forget(context, package.name, index)
     files, after = _files(context, package, file, index)
     problem = _problem(context, package, planned)
     captured = _capture(context, package, planned, file, (files, index))
@@ -55,6 +56,8 @@ def _problem(context: Context, package: Package, planned: Planned) -> str:
     recipe = recipes.load(str(package.name), str(package.version))
     if recipe is not None and not recipe.cacheable:
         return recipe.reason
+    if context.session.marked("unpatched", package):
+        return "the patch of its recipe does not fit to it"
     if planned.keyed.key is None:
         return planned.keyed.reason
     if context.session.load_request() is None and tests_may_be_wanted(planned.text, str(package)):

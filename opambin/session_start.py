@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin import gather, recipes, request
+from opambin import gather, recipes, replaced, request
 from opambin.context import open_context
 from opambin.model import Package, PackageName, Version
 from opambin.opam import fields
@@ -60,6 +60,7 @@ def start(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
     _write_recipes(context, universe, selected)
     if context.config.capture and not context.store.staging.readonly:
         PrefixIndex.walk(context.switch.prefix).save(context.session.index_path)
+        replaced.keep(context)
     else:
         context.session.mark("", "nocapture")
     return [f"opam-bin: {problem}" for problem in context.store.problems]
@@ -174,3 +175,5 @@ def _write_recipes(context: Context, universe: Universe, selected: Mapping[Packa
                 fragment += "OPAMBIN_OCAMLLIB=no\n"
         if fragment:
             context.session.mark("recipe", name, fragment)
+        if recipe is not None and recipe.patch:
+            (context.session.folder / "patch" / name).write_bytes(recipe.patch)

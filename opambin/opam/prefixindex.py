@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 FORMAT = 1
 META = ".opam-switch"
 KEPT_SUFFIXES = (".conf",)
-"""Names of text files that packages edit though they don't own them; their content is kept to see the edit."""
+"""Text files that packages edit though they don't own them; their content is kept to see the edit."""
 KEPT_BYTES = 65_536
 
 Entry = tuple[int, int, int, int]
-"""Mode with type, inode, size in bytes, modification time in nanoseconds; the latter two are 0 for folders."""
+"""Mode with type, inode, size in bytes, modification time in nanoseconds; the last two are 0 for folders."""
 
 
 @dataclass(slots=True)
@@ -69,6 +69,14 @@ class PrefixIndex:
             except FileNotFoundError:
                 self.entries.pop(path, None)
                 self.contents.pop(path, None)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop paths, but not the folders that hold anything else."""
+        gone = set(paths)
+        needed = set(with_parents(path for path in self.entries if path not in gone))
+        for path in gone - needed:
+            self.entries.pop(path, None)
+            self.contents.pop(path, None)
 
     def save(self, path: Path) -> None:
         """Write the index, atomically."""

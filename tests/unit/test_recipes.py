@@ -26,16 +26,18 @@ def write(directory: Path, text: str, name: str = "foo") -> Path:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_recipe_that_we_ship_is_valid_and_does_something(name: str) -> None:
     path = patches_directory() / name / "recipe.yaml"
-    for _, recipe in parse(path.read_bytes(), path):
-        assert recipe.reason
-        assert recipe.digest() != Recipe("").digest()
+    for entry in parse(path.read_bytes(), path):
+        assert entry.recipe.reason
+        assert entry.patch or entry.recipe.digest() != Recipe("").digest()
+        assert not entry.patch or (path.parent / entry.patch).read_bytes().startswith(b"--- a/")
 
 
 def test_shipped_recipes_are_those_that_the_experiments_ask_for() -> None:
     ocamlbuild, compiler = load("ocamlbuild", "0.14.1"), load("ocaml-base-compiler", "5.2.0")
     assert ocamlbuild is not None
     assert compiler is not None
-    assert (ocamlbuild.keep_length, ocamlbuild.ocamllib) == (True, True)
+    assert b"libdir_abs" in ocamlbuild.patch
+    assert (ocamlbuild.keep_length, ocamlbuild.ocamllib) == (False, True)
     assert (compiler.keep_length, compiler.ocamllib) == (False, False)
 
 
@@ -61,6 +63,19 @@ def test_a_package_without_a_folder_costs_no_yaml() -> None:
 def test_versions(tmp_path: Path, versions: str, version: str, fits: bool) -> None:
     write(tmp_path, f"- versions: '{versions}'\n  pad: false\n  reason: r\n")
     assert (load("foo", version, tmp_path) is not None) is fits
+
+
+def test_a_patch_enters_the_digest_and_must_be_there(tmp_path: Path) -> None:
+    folder = write(tmp_path, "- {versions: '*', patch: fix.patch, reason: r}\n")
+    with pytest.raises(BadDataError, match="fix.patch can't be read"):
+        load("foo", "1", folder)
+    digests = []
+    for content in (b"one", b"two"):
+        (folder / "foo" / "fix.patch").write_bytes(content)
+        recipe = load("foo", "1", folder)
+        assert recipe is not None
+        digests.append(recipe.digest())
+    assert len({*digests, Recipe("").digest()}) == 3
 
 
 def test_the_first_fitting_entry_is_taken(tmp_path: Path) -> None:
