@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from opambin import holdings
@@ -26,7 +27,7 @@ from opambin.errors import OpambinError
 from opambin.opam.root import Root
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from opambin.config import Config
@@ -62,18 +63,29 @@ def look(environ: Mapping[str, str], *, full: bool = False) -> Condition:
     return found
 
 
+@contextmanager
+def _blaming(found: Condition) -> Iterator[None]:
+    """Make a problem of the error that the block ends with."""
+    try:
+        yield
+    except OpambinError as error:
+        found.blame(error)
+    except OSError as error:
+        found.blame(f"{error.filename}: {error.strerror}" if error.filename else error)
+
+
 def _store(found: Condition, place: Path, *, full: bool) -> StoreCondition:
     from opambin.store.layout import Layout, check_format
     from opambin.store.store import Store
 
-    try:
+    condition = StoreCondition(str(place), StoreState.UNUSABLE)
+    with _blaming(found):
         if not check_format(Layout(place)):
-            return _absent(found, place)
-        with Store.open(place, create=False, readonly=True) as store:
-            return _measured(found, store, full=full)
-    except OpambinError as error:
-        found.blame(error)
-        return StoreCondition(str(place), StoreState.UNUSABLE)
+            condition = _absent(found, place)
+        else:
+            with Store.open(place, create=False, readonly=True) as store:
+                condition = _measured(found, store, full=full)
+    return condition
 
 
 def _absent(found: Condition, place: Path) -> StoreCondition:
@@ -142,12 +154,10 @@ def _opam(found: Condition, environ: Mapping[str, str]) -> tuple[int, ...] | Non
 
 
 def _root(found: Condition, environ: Mapping[str, str], version: tuple[int, ...] | None) -> None:
-    try:
+    with _blaming(found):
         found.root = Root.find(environ)
         if version is not None:
             found.root.check_opam(version)
-    except OpambinError as error:
-        found.blame(error)
 
 
 def _hooks(found: Condition, root: Root) -> None:
@@ -155,25 +165,22 @@ def _hooks(found: Condition, root: Root) -> None:
     from opambin.opam import hooklist
     from opambin.place import own_program
 
-    try:
+    with _blaming(found):
         plan = plan_init(root.path, own_program())
         installed = bool(hooklist.removing(root.config))
-    except OpambinError as error:
-        found.blame(error)
-        return
-    lacks = [f"{plan.place.config}: {change.field}" for change in plan.changes]
-    lacks += [str(file.path) for file in plan.files]
-    lacks += [str(plan.place.link)] if plan.writes_link else []
-    found.hooks = HooksCondition(
-        installed,
-        installed and plan.empty,
-        tuple(lacks),
-        str(plan.place.link),
-        str(plan.link),
-        tuple(str(hook) for hook in plan.peers),
-        tuple(str(hook) for hook in plan.foreign),
-    )
-    _judge_hooks(found, plan, installed=installed)
+        lacks = [f"{plan.place.config}: {change.field}" for change in plan.changes]
+        lacks += [str(file.path) for file in plan.files]
+        lacks += [str(plan.place.link)] if plan.writes_link else []
+        found.hooks = HooksCondition(
+            installed,
+            installed and plan.empty,
+            tuple(lacks),
+            str(plan.place.link),
+            str(plan.link),
+            tuple(str(hook) for hook in plan.peers),
+            tuple(str(hook) for hook in plan.foreign),
+        )
+        _judge_hooks(found, plan, installed=installed)
 
 
 def _judge_hooks(found: Condition, plan: InitPlan, *, installed: bool) -> None:
@@ -208,11 +215,9 @@ def _switches(found: Condition, config: Config, root: Root, environ: Mapping[str
     except OpambinError as error:
         found.notes.append(str(error))
     for name in dict.fromkeys([*root.switches, *([current] if current else [])]):
-        try:
+        with _blaming(found):
             context = holdings.context_for_looking(config, root, name, None, environ)
             found.switches.append(_switch(found, context, current=name == current))
-        except OpambinError as error:
-            found.blame(error)
 
 
 def _switch(found: Condition, context: Context, *, current: bool) -> SwitchCondition:

@@ -157,7 +157,8 @@ def snapshots(store: Store, wanted: str, key: str = "") -> list[Manifest]:
 
     Raises:
         MisuseError: The store has no such package, version or key.
-        BadDataError: It has, but none that can be read.
+        BadDataError: It has, but all are bad.
+        UnavailableError: One can't be read.
     """
     name, _, version = wanted.partition(".")
     records = [record for record in store.index.records() if record.name == name]
@@ -168,14 +169,25 @@ def snapshots(store: Store, wanted: str, key: str = "") -> list[Manifest]:
         known = sorted({record.version for record in records}, key=sort_key)
         raise MisuseError(f"the store has no {wanted}; of {name} it has {', '.join(known)}")
     chosen = _of_key(chosen, wanted, key)
-    found = [store.manifests.get(record.key, record.output) for record in chosen]
-    good = [manifest for manifest in found if manifest is not None]
+    good = [manifest for record in chosen if (manifest := _load(store, record)) is not None]
     if not good:
         told = (
-            f": {store.problems[-1]}" if store.problems else " and is gone; 'opam-bin verify' makes it again"
+            f": {store.problems[-1]}"
+            if store.problems
+            else " and is gone; 'opam-bin verify' brings the index in line"
         )
-        raise BadDataError(wanted, f"is in the index of the store, but can't be read{told}")
+        raise BadDataError(wanted, f"is in the index of the store, but can't be used{told}")
     return good
+
+
+def _load(store: Store, record: SnapshotRecord) -> Manifest | None:
+    """Read a manifest; a bad one goes to quarantine and into the store's ``problems``."""
+    path = store.layout.manifest(record.key, record.output)
+    try:
+        return store.manifests.load(path)
+    except BadDataError as error:
+        store.manifests.quarantine(path, str(error))
+        return None
 
 
 def _of_key(records: Iterable[SnapshotRecord], wanted: str, key: str) -> list[SnapshotRecord]:

@@ -60,6 +60,33 @@ def test_a_bug_shows_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        pytest.param(
+            PermissionError(13, "Permission denied", "/x"),
+            4,
+            "opam-bin: /x: Permission denied\n",
+            id="access",
+        ),
+        pytest.param(
+            OSError(28, "No space left on device"), 4, "opam-bin: No space left on device\n", id="full disk"
+        ),
+        pytest.param(
+            FileNotFoundError(2, "No such file", "/x"), 70, "internal error: FileNotFound", id="a bug"
+        ),
+    ],
+)
+def test_a_fault_of_the_machine_is_no_bug(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, error: OSError, code: int, words: str
+) -> None:
+    fail_with(monkeypatch, error)
+    done = cli("gc")
+    assert done.code == code
+    assert words in done.err
+    assert done.err.count("\n") == 1
+
+
 def test_a_bug_shows_its_trace_when_asked(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_with(monkeypatch, ValueError())
     cli.setenv("OPAMBIN_DEBUG", "1")

@@ -143,6 +143,25 @@ def test_a_corrupt_manifest_is_bad_data_and_put_aside(cli: Cli) -> None:
     assert not path.exists()
 
 
+def test_a_manifest_that_can_not_be_read_is_unavailable_and_stays(cli: Cli) -> None:
+    (manifest,) = cli.fill("zed")
+    path = cli.damage_manifest(manifest)
+    path.unlink()
+    path.mkdir()
+    done = cli("show", "zed")
+    assert (done.code, done.out) == (4, "")
+    assert f"{path} can't be read" in done.err
+    assert path.exists()
+
+
+def test_a_snapshot_that_only_the_index_knows(cli: Cli) -> None:
+    (manifest,) = cli.fill("zed")
+    cli.damage_manifest(manifest).unlink()
+    done = cli("show", "zed")
+    assert done.code == 3
+    assert "is gone; 'opam-bin verify'" in done.err
+
+
 def test_the_good_outputs_are_shown_beside_a_corrupt_one(cli: Cli) -> None:
     (manifest,) = cli.fill("zed")
     with Store.open(cli.cache) as store:

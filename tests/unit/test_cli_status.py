@@ -236,6 +236,22 @@ def test_a_store_that_is_read_only_or_can_not_be_made_there(
     assert cli("status", "--json").json["store"]["state"] == "read-only"
 
 
+def test_a_part_of_the_store_that_can_not_be_read_is_a_problem_and_no_bug(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.fill("zed")
+    cli.make_root("s1")
+
+    def refuse(path: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    whole = diagnosis.look(os.environ)
+    assert f"{cli.cache}/quarantine: Permission denied" in [problem.what for problem in whole.problems]
+    assert whole.store is not None
+    assert whole.store.state == "unusable"
+
+
 def test_damaged_data_in_quarantine_is_mentioned(cli: Cli) -> None:
     (manifest,) = cli.fill("zed")
     cli.damage_manifest(manifest)
