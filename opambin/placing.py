@@ -22,7 +22,7 @@ from opambin.model import PLACEHOLDER, FileType
 from opambin.relocate import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from opambin.model import FileEntry, Manifest
     from opambin.store.store import Store
@@ -74,9 +74,17 @@ class Placement:
     edited: dict[str, bytes] = field(default_factory=dict)
 
 
-def conflicts(prefix: str, manifest: Manifest) -> str:
-    """Return the first path of a snapshot where something else is already; empty when there is none."""
+def conflicts(prefix: str, manifest: Manifest, leaving: Container[str] = ()) -> str:
+    """Return the first path of a snapshot where something else is already; empty when there is none.
+
+    Args:
+        prefix: Of the switch.
+        manifest: The snapshot.
+        leaving: Paths that will be gone when it is placed.
+    """
     for entry in manifest.files:
+        if entry.path in leaving:
+            continue
         try:
             status = os.lstat(f"{prefix}/{entry.path}")
         except (FileNotFoundError, NotADirectoryError):

@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opambin import placing
+from opambin import placing, replaced
 from opambin.context import open_context
 from opambin.errors import BadDataError, CannotRelocateError, OpambinError, UnavailableError
 from opambin.model import FileType, Package, PackageName, Version
@@ -93,7 +93,7 @@ def _fill(context: Context, package: Package, manifest: Manifest) -> str:
     problem = refusal(manifest, chosen, Site(context.prefix, {}, Machine()))
     if problem:
         return problem
-    conflict = placing.conflicts(context.prefix, manifest)
+    conflict = placing.conflicts(context.prefix, manifest, replaced.leaving(context, package.name))
     if conflict:
         return f"{conflict} is in the switch already"
     split = divide(context, manifest)

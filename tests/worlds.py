@@ -69,7 +69,7 @@ class World:
     @property
     def environ(self) -> dict[str, str]:
         """The environment of every program."""
-        kept = {name: os.environ[name] for name in ("LANG", "TMPDIR", "TZ") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("LANG", "TMPDIR", "TZ", "PYTHONPATH") if name in os.environ}
         return kept | {
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.folder / "home"),
