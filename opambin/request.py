@@ -20,27 +20,58 @@ _VALUED_LONG = frozenset(
         "cudf",
         "color",
         "json",
-        "repos",
-        "ignore-constraints-on",
-        "update-invariant-with",
+        "repositories",
         "confirm-level",
         "cli",
-        "use-internal-solver",
+        "debug-level",
+        "destdir",
         "lock-suffix",
+        "make",
         "formula",
         "packages",
+        "subpath",
+        "verbose-on",
     ]
 )
-"""Long options of opam that may take their value as the next word."""
-_VALUED_SHORT = frozenset("j")
+"""Long options of opam that take their value as the next word when it is not behind ``=``."""
+_VALUED_SHORT = frozenset("jm")
 _BUILD_FLAGS = {
     "with-test": ("--with-test", "--build-test", "OPAMWITHTEST", "OPAMBUILDTEST", "t"),
     "with-doc": ("--with-doc", "--build-doc", "OPAMWITHDOC", "OPAMBUILDDOC", "d"),
     "with-dev-setup": ("--with-dev-setup", "", "OPAMWITHDEVSETUP", "", ""),
 }
 _FALSE = frozenset(("", "0", "no", "false", "n"))
-NOT_FOR_REAL = frozenset(("--show-actions", "--dry-run", "--fake", "--download-only", "--help", "--version"))
-"""Options with which nothing gets built; such a command is opam's alone."""
+NOT_FOR_REAL = frozenset(
+    (
+        "--show-actions",
+        "--dry-run",
+        "--fake",
+        "--download-only",
+        "--depext-only",
+        "--check",
+        "--destdir",
+        "--assume-built",
+        "--inplace-build",
+        "--safe",
+        "--readonly",
+        "--help",
+        "--version",
+        "--git-version",
+    )
+)
+"""Options with which nothing gets installed, or otherwise than we do; such a command is opam's alone."""
+
+
+_DECISIVE = (
+    *sorted(NOT_FOR_REAL),
+    *(f"--{name}" for name in sorted(_VALUED_LONG)),
+    *(option for row in _BUILD_FLAGS.values() for option in row[:2] if option),
+    "--deps-only",
+)
+"""Options whose meaning matters to us."""
+_KNOWN = frozenset(
+    (*_DECISIVE, "--yes", "--no", "--debug", "--verbose", "--restore", "--set-root", "--locked", "--strict")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +119,17 @@ def parse(args: Sequence[str], environ: Mapping[str, str]) -> Request:
             break
         if word.startswith("--"):
             option, equals, value = word.partition("=")
+            option = _unabridged(option)
             options.add(option)
             if not equals and option[2:] in _VALUED_LONG and rest:
                 value = rest.pop(0)
             if option == "--switch":
                 switch = value
         elif word.startswith("-") and len(word) > 1:
-            shorts |= set(word[1:2] if word[1] in _VALUED_SHORT else word[1:])
-            if word[1] in _VALUED_SHORT and len(word) == 2 and rest:
+            letters = word[1:]
+            valued = next((at for at, letter in enumerate(letters) if letter in _VALUED_SHORT), len(letters))
+            shorts |= set(letters[:valued])
+            if valued == len(letters) - 1 and rest:
                 rest.pop(0)
         else:
             words.append(word)
@@ -108,6 +142,13 @@ def parse(args: Sequence[str], environ: Mapping[str, str]) -> Request:
         switch,
         frozenset(options),
     )
+
+
+def _unabridged(option: str) -> str:
+    """Complete an option that is cut short, as opam does; what could be several, opam refuses."""
+    if option in _KNOWN or len(option) < 4:
+        return option
+    return next((known for known in _DECISIVE if known.startswith(option)), option)
 
 
 def _atoms(word: str) -> list[str]:

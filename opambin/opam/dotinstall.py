@@ -88,8 +88,9 @@ def _entry(section: str, folder: str, source: str, target: str | None, filename:
     source = source.removeprefix("?")
     base = source.rsplit("/", 1)[-1]
     name = target or (_manual_page(base) if section == "man" else base)
-    if name.startswith("/") or ".." in name.split("/") or ".." in source.split("/"):
-        raise BadDataError(filename, f"a path that leaves its folder: {name}")
+    for path in (name, source):
+        if path.startswith("/") or ".." in path.split("/"):
+            raise BadDataError(filename, f"a path that leaves its folder: {path}")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return Installed(section, source, "/".join([folder, *parts]), optional)
 
