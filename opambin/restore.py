@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from opambin.model import Manifest, OutputId, PackageName, Symbol
     from opambin.opam.switchfiles import PackageConfig
     from opambin.plan import Item, Provided
-    from opambin.universe import Universe
+    from opambin.universe import Node, Universe
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,20 @@ class _Run:
     left: dict[str, str] = field(default_factory=dict)
     reports: list[str] = field(default_factory=list)
     environment_stale: bool = False
+    early: dict[PackageName, _EarlyCheck] = field(default_factory=dict)
+
+
+class _EarlyCheck(threading.Thread):
+    """A check that needs nothing of this restore, and so runs while files are made."""
+
+    def __init__(self, environment: checks.BuildEnvironment, node: Node, files: Mapping[str, bytes]) -> None:
+        super().__init__()
+        self._arguments = (environment, node, files)
+        self.result = checks.CheckResult("its check did not come to an end")
+
+    def run(self) -> None:
+        """Run it."""
+        self.result = checks.run_check(*self._arguments)
 
 
 def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
@@ -154,6 +169,7 @@ def _under_lock(run: _Run, lock: SwitchLock) -> None:
     installed = context.switch.state().installed
     run.chosen.update({name: InstalledPackage(context, name, version) for name, version in installed.items()})
     try:
+        _begin_checks(run)
         hits = _stage(run, target)
         journal.write(hits)
         for item in run.wanted.items:
@@ -165,8 +181,24 @@ def _under_lock(run: _Run, lock: SwitchLock) -> None:
             placing.undo(context.prefix, placement)
         raise
     finally:
+        for check in run.early.values():
+            check.join()
         shutil.rmtree(target.staging, ignore_errors=True)
         journal.clear()
+
+
+def _begin_checks(run: _Run) -> None:
+    """Start the checks that call nothing but what is installed already."""
+    for item in run.wanted.items:
+        name = item.package.name
+        if item.verdict is Verdict.CHECK and all(
+            below in run.chosen for below in run.universe.runtime_dependencies(name)
+        ):
+            files = _check_files(run, item)
+            if files is not None:
+                environment = checks.BuildEnvironment(run.context, run.universe, {})
+                run.early[name] = _EarlyCheck(environment, run.universe.node(name), files)
+                run.early[name].start()
 
 
 def _recover(run: _Run, journal: placing.Journal) -> None:
@@ -272,16 +304,29 @@ def extra_files(context: Context, manifest: Manifest) -> dict[str, bytes]:
     }
 
 
-def _check(run: _Run, item: Item) -> None:
-    context, name = run.context, item.package.name
-    environment = checks.BuildEnvironment(context, run.universe, run.configs)
+def _check_files(run: _Run, item: Item) -> dict[str, bytes] | None:
+    """Read the files of a check; None when they are damaged, which is reported."""
+    if str(item.package) in run.left:
+        return None
     try:
-        files = extra_files(context, item.manifest) if item.manifest is not None else {}
+        return extra_files(run.context, item.manifest) if item.manifest is not None else {}
     except BadDataError as error:
         run.left[str(item.package)] = str(error)
         run.reports.append(f"{item.package}: {error}")
-        return
-    result = checks.run_check(environment, run.universe.node(name), files)
+        return None
+
+
+def _check(run: _Run, item: Item) -> None:
+    context, name = run.context, item.package.name
+    if name in run.early:
+        run.early[name].join()
+        result = run.early[name].result
+    else:
+        files = _check_files(run, item)
+        if files is None:
+            return
+        environment = checks.BuildEnvironment(context, run.universe, run.configs)
+        result = checks.run_check(environment, run.universe.node(name), files)
     if result.problem:
         run.left[str(item.package)] = f"its check failed: {result.problem}"
         return
@@ -295,7 +340,7 @@ def _check(run: _Run, item: Item) -> None:
             item.package,
             item.text,
             Changes.of(entries),
-            files,
+            result.files,
             result.config,
             None,
             name in run.wanted.roots,
