@@ -15,13 +15,41 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tiny
-from worlds import World
+from worlds import World, sandbox_works
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from corpus import Corpus
+
+    from demo.server import Server
+
 OPAMS = [path for path in os.environ.get("OPAMBIN_TEST_OPAMS", "opam").split(":") if path]
 _numbers = itertools.count(1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BuiltCorpus:
+    """A world with a switch in which the small corpus was built from source, under the hooks.
+
+    Attributes:
+        world: The root, and the store that has everything.
+        corpus: What was built.
+        server: Serves the repository and the sources.
+        served: The folder that it serves.
+        switch: The switch; its prefix is neither long nor short.
+    """
+
+    world: World
+    corpus: Corpus
+    server: Server
+    served: Path
+    switch: str
+
+    @property
+    def prefix(self) -> Path:
+        """Of the switch."""
+        return self.world.prefix(self.switch)
 
 
 @pytest.fixture(scope="session", params=OPAMS)
@@ -61,3 +89,29 @@ def switch(world: World) -> str:
     name = f"s{world.number}"
     world.empty_switch(name)
     return name
+
+
+@pytest.fixture(scope="session")
+def built_corpus(
+    opam_program: str, short_folder: Path, request: pytest.FixtureRequest
+) -> Iterator[BuiltCorpus]:
+    """The small corpus, built once."""
+    from corpus import NoCorpusError, make
+
+    from demo.server import Server
+
+    folder = short_folder / f"c{next(_numbers)}"
+    folder.mkdir()
+    downloads = request.config.cache.mkdir("opambin-sources")
+    served = folder / "served"
+    with Server(served, folder / "requests.log") as server:
+        try:
+            corpus = make(served, downloads, server.url)
+        except NoCorpusError as error:
+            pytest.skip(str(error))
+        address = f"{server.url}/{corpus.repository}"
+        world = World.make(folder / "w", opam_program, address, sandbox=sandbox_works())
+        built = BuiltCorpus(world, corpus, server, served, "middle-switch")
+        world.opam("switch", "create", built.switch, corpus.compiler)
+        world.opam("install", "--switch", built.switch, *corpus.packages)
+        yield built

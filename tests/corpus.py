@@ -16,7 +16,7 @@ from demo.terminal import DemoError
 
 PROJECT = Path(__file__).parent.parent
 MAKE_CORPUS = Path(os.environ.get("OPAMBIN_SHARED", PROJECT.parent / "shared")) / "corpus/make_corpus.py"
-DEMO_PACKAGES = ("re", "zarith", "cppo", "ocamlbuild")
+DEMO_PACKAGES = ("re", "zarith", "cppo")
 
 
 class NoCorpusError(Exception):
@@ -115,4 +115,6 @@ def _make_demo(served: Path, downloads: Path, url: str, version: str) -> Corpus:
     found = repository.packages(debian, version)
     repository.write(found, debian, served, url)
     names = {package.name: f"{package.name}.{package.version}" for package in found}
-    return Corpus("", f"ocaml-system.{version}", tuple(names[name] for name in DEMO_PACKAGES))
+    return Corpus(
+        "", f"ocaml-system.{version}", tuple(names[name] for name in DEMO_PACKAGES if name in names)
+    )
