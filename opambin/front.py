@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from opambin import gather, request, summary
 from opambin.context import open_context
-from opambin.errors import OpambinError, UnavailableError
+from opambin.errors import OpambinError
 from opambin.model import Package
 from opambin.opam.client import PlanFailed
 from opambin.opam.environment import refresh
-from opambin.plan import Item, Verdict, make_plan
+from opambin.opam.parser import parse
+from opambin.plan import Item, Verdict, conflicting, make_plan
 from opambin.restore import Wanted, restore
 from opambin.session import Result
 from opambin.session_start import site_of
 from opambin.store.records import Event
 from opambin.store.records import Result as EventResult
+from opambin.universe import Node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opambin.context import Context
+    from opambin.model import PackageName
     from opambin.opam.client import Plan
     from opambin.request import Request
     from opambin.restore import Restored
@@ -82,28 +85,51 @@ def prepare(args: Sequence[str], environ: Mapping[str, str]) -> Prepared | Plain
     context = open_context(environ, asked.switch)
     if not asked.for_real:
         return PlainOpam()
-    if not context.config.enabled or not context.config.restore:
-        return PlainOpam("restoring is switched off by the configuration")
-    if context.excluded:
-        return PlainOpam(f"this switch is excluded by the configuration ({context.excluded})")
-    if context.store is None:
-        return PlainOpam(context.store_problem)
+    obstacle = _obstacle(context)
+    if obstacle:
+        return PlainOpam(obstacle)
     context.root.check_opam(context.opam.check_supported())
     begun = time.monotonic()
-    plan = context.opam.plan(["install", *args])
+    plan, fingerprint = _plan(context, args)
     solved = time.monotonic()
     if isinstance(plan, PlanFailed):
         return PlainOpam()
     if not plan.actions:
         return PlainOpam("", plan.stdout)
+    gone = {package.name for package in plan.removes} - {package.name for package in plan.installs}
+    if gone:
+        # What is installed in their place must not be there before they have gone.
+        return PlainOpam(f"opam has to remove {', '.join(sorted(gone))}")
     try:
         universe, items = decide(context, asked, plan)
-    except UnavailableError as error:
+    except OpambinError as error:
         return PlainOpam(str(error))
-    fingerprint = context.switch.fingerprint()
     return Prepared(
         context, asked, plan, items, universe, fingerprint, time.monotonic() - solved, solved - begun
     )
+
+
+def _obstacle(context: Context) -> str:
+    """Say why nothing may or can be restored into the switch; empty when something can."""
+    if not context.config.enabled or not context.config.restore:
+        return "restoring is switched off by the configuration"
+    if context.excluded:
+        return f"this switch is excluded by the configuration ({context.excluded})"
+    return context.store_problem if context.store is None else ""
+
+
+def _plan(context: Context, args: Sequence[str]) -> tuple[Plan | PlanFailed, str]:
+    """Ask opam for its plan; returns it with the fingerprint of the switch that it was made for.
+
+    The fingerprint is taken before, since another opam may change the switch right after. opam itself may
+    write the state of pins when it plans; then the second plan finds nothing to write.
+    """
+    before = context.switch.fingerprint()
+    plan = context.opam.plan(["install", *args])
+    after = context.switch.fingerprint()
+    if before != after:
+        plan = context.opam.plan(["install", *args])
+    return plan, after
 
 
 def decide(context: Context, asked: Request, plan: Plan) -> tuple[Universe, list[Item]]:
@@ -121,7 +147,14 @@ def decide(context: Context, asked: Request, plan: Plan) -> tuple[Universe, list
     around = gather.surroundings(context, [definitions.file(package) for package in new])
     universe = gather.universe(context, selected, definitions, asked, around)
     site = site_of(context, kept, wait=True, replaced=removed)
+    in_the_way = {name for package in plan.removes for name in _conflicts_of_installed(context, package)}
+    site = replace(site, in_the_way=frozenset(in_the_way & selected.keys()))
     return universe, make_plan(universe, new, context.need_store(), site)
+
+
+def _conflicts_of_installed(context: Context, package: Package) -> frozenset[PackageName]:
+    text = context.switch.installed_opam(package)
+    return conflicting(Node(package, text, parse(text, f"{package}/opam")))
 
 
 def carry_out(prepared: Prepared, tell: object = print) -> Restored | None:

@@ -12,16 +12,20 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
+from opambin.model import PackageName
 from opambin.opam import fields as opam_file
+from opambin.opam import formula
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from opambin.model import ConeKey, Import, Manifest, OutputId, Package, PackageName, Symbol
+    from opambin.model import ConeKey, Import, Manifest, OutputId, Package, Symbol
     from opambin.universe import Keyed, Node, Universe
 
 MACHINE_SYMBOLS = ("file",)
 """Kinds of symbols that this machine provides, not the output of a dependency."""
+OPAMS_OWN = ".opam-switch"
+"""The folder of a prefix that only opam's records may be written to."""
 
 
 class Verdict(StrEnum):
@@ -133,6 +137,7 @@ class Site:
         wait: Whether a snapshot above a package that opam builds has to wait for it. Inside opam's session
             it need not: it is looked at again just before it would be built.
         replaced: Packages that are removed first, which only opam can do.
+        in_the_way: Packages that conflict with what is installed now, until opam has removed that.
     """
 
     prefix: str
@@ -141,6 +146,7 @@ class Site:
     exclude: tuple[str, ...] = ()
     wait: bool = True
     replaced: frozenset[PackageName] = frozenset()
+    in_the_way: frozenset[PackageName] = frozenset()
 
 
 @dataclass(slots=True)
@@ -184,6 +190,10 @@ def _decide(universe: Universe, node: Node, shelf: Shelf, site: Site, progress: 
         return Item(package, Verdict.MISS, "the configuration excludes it", text=text)
     if package.name in site.replaced:
         return Item(package, Verdict.MISS, "an installed version of it has to be removed first", text=text)
+    clash = conflicting(node) & site.replaced
+    if clash or package.name in site.in_the_way:
+        other = min(clash, default="what is installed now")
+        return Item(package, Verdict.WAIT, f"it conflicts with {other}, which opam removes first", text=text)
     waits = [name for name in universe.runtime_dependencies(package.name) if name in progress.unsettled]
     blocked = waits[0] if waits and site.wait else None
     if not is_check(node):
@@ -210,6 +220,8 @@ def _choose(
     reasons = []
     for manifest in outputs:
         reason = refusal(manifest, progress.chosen, site)
+        if manifest.package != package:
+            reason = f"the snapshot of its key is of {manifest.package}"
         if not reason:
             return Item(package, Verdict.HIT, "", keyed, manifest, text)
         reasons.append(reason)
@@ -229,6 +241,11 @@ def _check(universe: Universe, node: Node, shelf: Shelf) -> Item:
     return Item(node.package, Verdict.CHECK, "", keyed, outputs[0], node.text)
 
 
+def conflicting(node: Node) -> frozenset[PackageName]:
+    """Return the names of the packages that a package conflicts with, in whatever version."""
+    return frozenset(PackageName(name) for name, _ in formula.atoms(node.file.get("conflicts")))
+
+
 def is_check(node: Node) -> bool:
     """Tell whether a package is a ``conf`` package whose check we can run: no source, no install commands."""
     file = node.file
@@ -242,6 +259,9 @@ def is_check(node: Node) -> bool:
 
 def refusal(manifest: Manifest, chosen: Mapping[PackageName, Provided], site: Site) -> str:
     """Say why a snapshot can't be restored here; empty when it can."""
+    for path in (*(entry.path for entry in manifest.files), *(edit.path for edit in manifest.edits)):
+        if path.startswith(OPAMS_OWN) and path[len(OPAMS_OWN) :][:1] in ("", "/"):
+            return f"it would write {path}, which is opam's own"
     for bound in manifest.bound:
         if bound.max_prefix is None:
             if manifest.prefix != site.prefix:

@@ -69,6 +69,6 @@ def test_unknown_fields_and_empty_ones_say_nothing() -> None:
     ],
 )
 def test_refused(text: str, problem: str) -> None:
-    with pytest.raises(BadDataError, match="demo.install") as caught:
+    with pytest.raises(BadDataError, match=r"demo\.install") as caught:
         found(text)
     assert problem in str(caught.value)
