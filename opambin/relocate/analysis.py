@@ -112,14 +112,19 @@ def _located(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -
     try:
         if data.startswith((elf.MAGIC, arfile.MAGIC)):
             return _native(data, spelling, path, keep_length=keep_length)
-        for recognises, locate in _FORMATS:
-            if recognises(data):
-                return locate(data, spelling, path)
+        locate = _format_of(data)
+        if locate is not None:
+            return locate(data, spelling, path)
     except BadDataError as error:
         return _opaque(data, spelling, path, str(error))
     if text.is_text(data):
         return text.locate(data, spelling, functional=not informational(path))
     return _opaque(data, spelling, path, "a file of unknown format")
+
+
+def _format_of(data: bytes) -> Callable[[bytes, Spelling, str], Located] | None:
+    """Return what handles the format of a file, None when it is text or unknown."""
+    return next((locate for recognises, locate in _FORMATS if recognises(data)), None)
 
 
 def _build_directories_only(data: bytes, spelling: Spelling) -> int | None:
@@ -130,11 +135,13 @@ def _build_directories_only(data: bytes, spelling: Spelling) -> int | None:
     hits = list(spelling.hits(data))
     if not all(hit.build for hit in hits) or next(spelling.glued(data), None) is not None:
         return None
-    native = data.startswith((elf.MAGIC, arfile.MAGIC))
-    # In marshalled values a letter may follow the prefix, so that it is no hit.
-    if embedded.may_hold_values(data) or (native and next(elfdata.stray_runs(data, hits), None)):
+    # In marshalled values a letter may follow the prefix, so that it is no hit; in what is unknown as well.
+    if embedded.may_hold_values(data):
         return None
-    return len(hits)
+    if data.startswith((elf.MAGIC, arfile.MAGIC)):
+        return None if next(elfdata.stray_runs(data, hits), None) else len(hits)
+    plain = text.is_text(data) and _format_of(data) is None
+    return len(hits) if plain or not spelling.needed_anywhere(data) else None
 
 
 def _native(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
@@ -170,15 +177,18 @@ def informational(path: str) -> bool:
 
 
 def _opaque(data: bytes, spelling: Spelling, path: str, problem: str) -> Located:
-    """Leave a file as it is, and say so when something in it is needed."""
-    hits = list(spelling.hits(data))
-    needed = [*(hit.offset for hit in hits if not hit.build), *spelling.glued(data)]
+    """Leave a file as it is, and say so when something in it is needed.
+
+    Nothing is known about what may stand beside the prefix, so boundaries of paths are not asked for.
+    """
+    needed = spelling.needed_anywhere(data)
     hidden = _compressed_hits(data, spelling)
+    build = sum(hit.build for hit in spelling.hits(data))
     if informational(path) or not (needed or hidden):
-        return Located(data, leaks=len(hits) + hidden)
+        return Located(data, leaks=len(needed) + build + hidden)
     where = f" at byte {needed[0]}" if needed else " in a compressed value"
     reason = Bound(path, f"prefix{where}: {problem}")
-    return Located(data, (), (reason,), sum(hit.build for hit in hits))
+    return Located(data, (), (reason,), build)
 
 
 def _compressed_hits(data: bytes, spelling: Spelling) -> int:

@@ -121,6 +121,20 @@ class Spelling:
             if not left_boundary(data, at) and data[at - 1] != _SLASH:
                 yield at
 
+    def needed_anywhere(self, data: bytes) -> list[int]:
+        """Return where a spelling stands, whatever is beside it, unless it goes on into a build directory.
+
+        For bytes of unknown form: before and after the prefix may be the length of a string, or an opcode.
+        """
+        found = []
+        for needle in {self.padded, self.canonical}:
+            at = data.find(needle)
+            while at >= 0:
+                if not self.in_build_directory(data, at + len(needle)):
+                    found.append(at)
+                at = data.find(needle, at + 1)
+        return sorted(found)
+
     def in_build_directory(self, data: bytes, end: int) -> bool:
         """Tell whether a prefix that ends at ``end`` goes on into a build directory."""
         return any(data.startswith(self.marker + name, end) for name in BUILD_DIRECTORIES)

@@ -27,6 +27,8 @@ BUILD = b"/.opam-switch/build/x"
 CANARY = elf_file(Sec(".text", b"/" * 9))
 IN_ARCHIVE = archive(a=elf_file(Sec(".rodata", Q + BUILD)))
 FOLLOWED = elf_file(Sec(".rodata", Q)) + b"more " + Q
+BROKEN = b"Caml1999O030\xff\xff\xff\xff"
+MIXED = b"\0" + PREFIX + BUILD + b"\0" + PREFIX + b"A"
 LAUNCH_INFO = b"sh\n" + Q + b"/bin\0\n\x7fELF"
 
 
@@ -44,6 +46,11 @@ def bytecode_program(launcher: bytes, **sections: bytes) -> bytes:
         pytest.param(b"p=" + PREFIX + b"2", "lib/x", [], "", 0, id="another folder"),
         pytest.param(b"\0" + Q, "lib/x.bin", [], "unknown format", 0, id="opaque"),
         pytest.param(b"\0\x31" + PREFIX, "lib/x.bin", [], "unknown format", 0, id="opaque, after a length"),
+        pytest.param(b"\0" + PREFIX + b"A\0", "lib/x.bin", [], "unknown format", 0, id="opaque, before a letter"),
+        pytest.param(b"\0/" + PREFIX + b"2", "lib/x.bin", [], "at byte 2", 0, id="opaque, no boundary at all"),
+        pytest.param(BROKEN + PREFIX + b"A", "lib/x.cmo", [], "at byte 16", 0, id="broken .cmo, before a letter"),
+        pytest.param(b"\0" + PREFIX + b"A", "doc/x.odoc", [], "", 1, id="opaque documentation, before a letter"),
+        pytest.param(MIXED, "lib/x.bin", [], "unknown format", 1, id="opaque build directory, and more"),
         pytest.param(archive(a=elf_file(Sec(".data", b"1" + PREFIX))), "x.a", [], "word", 0, id="glued"),
         pytest.param(b"\0" + Q, "doc/x/x.odoc", [], "", 1, id="opaque documentation"),
         pytest.param(b"\0" + PREFIX, "share/doc/x", [], "", 1, id="folder of documentation"),
@@ -51,7 +58,7 @@ def bytecode_program(launcher: bytes, **sections: bytes) -> bytes:
         pytest.param(b"\x7fELF\x01\x01" + b"\0" * 90 + Q, "bin/x", [], "64-bit", 0, id="ELF for 32 bits"),
         pytest.param(b"!<thin>\n\0" + Q, "lib/x.a", [], "unknown format", 0, id="thin archive"),
         pytest.param(b"!<arch>\n\0" + Q, "lib/x.a", [], "no member header", 0, id="broken archive"),
-        pytest.param(b"Caml1999O030\xff\xff\xff\xff" + Q, "lib/x.cmo", [], "descriptor", 0, id="broken .cmo"),
+        pytest.param(BROKEN + Q, "lib/x.cmo", [], "descriptor", 0, id="broken .cmo"),
         pytest.param(b"\xcf\xfa\xed\xfe\0" + Q, "bin/x", [], "Mach-O", 0, id="Mach-O"),
         pytest.param(LAUNCH_INFO, "lib/ocaml/runtime-launch-info", [Kind.TEXT], "", 0, id="launch info"),
         pytest.param(FOLLOWED, "bin/x", [Kind.CSTRING], "after the end", 0, id="bytes after an ELF file"),

@@ -122,3 +122,11 @@ def test_hits_are_sorted_and_do_not_overlap(parts: list[bytes]) -> None:
 def test_find_yields_only_places_of_the_needle(data: bytes, needle: bytes) -> None:
     assert all(data.startswith(needle, at) for at in find(data, needle))
     assert isinstance(left_boundary(data, len(data)), bool)
+
+
+@pytest.mark.parametrize("before", [b"", b"\x31", b"/", b"a"])
+@pytest.mark.parametrize("after", [b"", b"A", b"\0", b"/x"])
+def test_in_unknown_bytes_the_prefix_is_found_whatever_is_beside_it(before: bytes, after: bytes) -> None:
+    for spelled in (SPELLING.canonical, SPELLING.padded):
+        build = spelled + b"/.opam-switch/build/x\0"
+        assert SPELLING.needed_anywhere(build + before + spelled + after) == [len(build) + len(before)]
