@@ -17,12 +17,11 @@ from opambin.filelist import FileList
 from opambin.model import Package, PackageName
 from opambin.opam import changes as opam_changes
 from opambin.opam import fields
+from opambin.opam.buildfields import configured_variables
 from opambin.opam.lock import SwitchLock
 from opambin.provided import InstalledPackage
 from opambin.session_capture import source_bytes
-from opambin.session_start import is_configured
 from opambin.store.records import InstalledRecord
-from opambin.universe import mentioned_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,7 +124,7 @@ def _capture(context: Context, universe: Universe, package: Package) -> Adopted:
             opam_version=universe.surroundings.variables.get("opam-version", ""),
             adopted=True,
         ),
-        frozenset(v for v in mentioned_variables(node.file) if is_configured(v, str(name))),
+        frozenset(configured_variables(node.file, str(name))),
         keep_length=recipe is not None and recipe.keep_length,
         extra_files={path: extra[path] for path, _ in stated}
         if {p for p, _ in stated} <= extra.keys()

@@ -14,31 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from opambin.model import ConeKey, PackageName
 from opambin.opam import ast, fields
+from opambin.opam.buildfields import BUILD_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opambin.model import Package
+    from opambin.surroundings import Platform
 
 FORMAT = "opam-bin cone key 1"
-
-BUILD_FIELDS = (
-    "build",
-    "build-doc",
-    "build-env",
-    "build-test",
-    "conflicts",
-    "depends",
-    "depopts",
-    "extra-files",
-    "features",
-    "install",
-    "patches",
-    "run-test",
-    "setenv",
-    "substs",
-)
-"""The fields of an opam file that can change what a build gives."""
 
 KEY_FLAGS = ("compiler", "conf")
 """The package flags that can: they decide how we pad and whether checks run again."""
@@ -73,16 +57,6 @@ _PLAIN_INPUTS = (
     "os-distribution",
     "os-version",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """The machine, in opam's words: values of ``arch``, ``os``, ``os-distribution`` and ``os-version``."""
-
-    arch: str
-    os: str
-    distribution: str
-    version: str
 
 
 @dataclass(frozen=True, slots=True)

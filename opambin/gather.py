@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin import cone
-from opambin.cone import Platform
 from opambin.errors import UnavailableError
+from opambin.opam.buildfields import mentioned_variables
 from opambin.opam.parser import parse
 from opambin.provided import file_md5
-from opambin.universe import Node, Surroundings, Universe, is_dev, mentioned_variables
+from opambin.surroundings import Platform, Surroundings
+from opambin.treedigest import tree_digest
+from opambin.universe import Node, Universe, is_dev
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,11 +33,13 @@ class Definitions:
     Args:
         context: The switch.
         new: Packages that are, or would be, installed by this operation.
+        fetched: Whether opam has their sources in place already.
     """
 
-    def __init__(self, context: Context, new: Iterable[Package]) -> None:
+    def __init__(self, context: Context, new: Iterable[Package], *, fetched: bool = False) -> None:
         self._context = context
         self._new = frozenset(new)
+        self._fetched = fetched
         self._texts: dict[Package, str] | None = None
         self._parsed: dict[Package, OpamFile] = {}
 
@@ -57,6 +61,16 @@ class Definitions:
         if found is None:
             raise UnavailableError(f"opam has no definition of {package}")
         return found
+
+    def pin(self, package: Package) -> str | None:
+        """Return the digest of a pinned package's source, as opam has synchronised it.
+
+        None when that isn't there yet: before the fetch, opam may still have the source of an older build.
+        """
+        folder = self._context.switch.sources_dir(package.name)
+        if (package in self._new and not self._fetched) or not folder.is_dir():
+            return None
+        return tree_digest(folder)
 
     def file(self, package: Package) -> OpamFile:
         """Return the same, parsed."""
@@ -94,6 +108,7 @@ def universe(
             definitions.text(package),
             definitions.file(package),
             {**flags, "pinned": pinned, "dev": is_dev(definitions.file(package))},
+            pin=definitions.pin(package) if pinned else None,
             known_key=record.key if record is not None else None,
         )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opambin.context import Context
     from opambin.model import Manifest
     from opambin.plan import Item
-    from opambin.universe import Keyed
+    from opambin.surroundings import Keyed
 
 _CLOSEST = 5
 """How many snapshots of other keys are compared, the newest first."""

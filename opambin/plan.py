@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from opambin.model import ConeKey, Import, Manifest, OutputId, Package, Symbol
-    from opambin.universe import Keyed, Node, Universe
+    from opambin.surroundings import Keyed
+    from opambin.universe import Node, Universe
 
 MACHINE_SYMBOLS = ("file",)
 """Kinds of symbols that this machine provides, not the output of a dependency."""

@@ -28,10 +28,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opambin.cone import Platform
 from opambin.errors import BadDataError
 from opambin.model import ConeKey, OutputId, Package, Symbol
-from opambin.universe import Keyed, Surroundings
+from opambin.surroundings import Keyed, Platform, Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opambin import gather, recipes, replaced, request
+from opambin import recipes, replaced
 from opambin.capture import Build, build_record, capture
 from opambin.context import open_context
 from opambin.errors import BadDataError
 from opambin.filelist import FileList, from_comparison, from_install_file
 from opambin.model import Package, PackageName, Version
 from opambin.opam import fields
+from opambin.opam.buildfields import cares_for_tests, configured_variables
 from opambin.opam.parser import parse
 from opambin.opam.prefixindex import PrefixIndex
 from opambin.provided import InstalledPackage
 from opambin.session import Planned, Result
-from opambin.session_start import is_configured, tests_may_be_wanted
-from opambin.universe import mentioned_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +59,7 @@ def _problem(context: Context, package: Package, planned: Planned) -> str:
         return "the patch of its recipe does not fit to it"
     if planned.keyed.key is None:
         return planned.keyed.reason
-    if context.session.load_request() is None and tests_may_be_wanted(planned.text, str(package)):
+    if context.session.load_request() is None and cares_for_tests(parse(planned.text, str(package))):
         return "opam's command line can't be read, so it may have been built with tests"
     return ""
 
@@ -70,12 +69,14 @@ def _late_plan(context: Context, package: Package, planned: Planned | None) -> P
 
     Reinstalled packages are not announced; the source of a pin is there only now.
     """
+    # Rarely needed, and slow to load.
+    from opambin import gather, request
+
     state = context.switch.state()
     selected = {**state.installed, package.name: package.version}
     args = context.session.load_request()
     asked = request.parse(args, context.environ) if args is not None else None
-    definitions = gather.Definitions(context, [package])
-    [Package(name, version) for name, version in state.installed.items() if name != package.name]
+    definitions = gather.Definitions(context, [package], fetched=True)
     if planned is None:  # then the variables that it reads have not been asked for
         around = gather.surroundings(context, [definitions.file(package)])
     else:
@@ -86,7 +87,7 @@ def _late_plan(context: Context, package: Package, planned: Planned | None) -> P
         universe.key(package.name),
         node.text,
         tuple(str(name) for name in universe.runtime_closure(package.name)),
-        tuple(sorted(v for v in mentioned_variables(node.file) if is_configured(v, str(package.name)))),
+        configured_variables(node.file, str(package.name)),
         planned.reason if planned is not None else "",
     )
 

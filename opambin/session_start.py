@@ -10,11 +10,11 @@ from opambin import gather, recipes, replaced, request
 from opambin.context import open_context
 from opambin.model import Package, PackageName, Version
 from opambin.opam import fields
+from opambin.opam.buildfields import cares_for_tests, configured_variables
 from opambin.opam.prefixindex import PrefixIndex
 from opambin.plan import Item, Site, Verdict, make_plan
 from opambin.provided import InstalledPackage, Machine
 from opambin.session import Planned
-from opambin.universe import mentioned_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -126,39 +126,19 @@ def _write_markers(
     for item in items:
         name = item.package.name
         node = universe.node(name)
-        reads = {
-            variable for variable in mentioned_variables(node.file) if is_configured(variable, str(name))
-        }
         keyed = item.keyed or universe.key(name)
         planned = Planned(
             keyed,
             item.text,
             tuple(str(found) for found in universe.runtime_closure(name)),
-            tuple(sorted(reads)),
+            configured_variables(node.file, str(name)),
             item.reason,
         )
         context.session.save_planned(item.package, planned)
         if item.verdict is Verdict.HIT and item.manifest is not None and context.config.restore:
-            if asked is None and tests_may_be_wanted(item.text, str(item.package)):
+            if asked is None and cares_for_tests(node.file):
                 continue
             context.session.mark("hit", item.package, f"{item.manifest.key} {item.manifest.output}")
-
-
-def tests_may_be_wanted(text: str, name: str) -> bool:
-    """Tell whether an opam file says what to do with tests, so that we must know whether they are wanted."""
-    from opambin.opam.parser import parse
-
-    return (
-        "with-test" in mentioned_variables(parse(text, name)) or parse(text, name).get("run-test") is not None
-    )
-
-
-def is_configured(variable: str, name: str) -> bool:
-    """Tell whether a variable comes from the ``.config`` of another package."""
-    owner, colon, local = variable.rpartition(":")
-    known = ("installed", "enable", "version", "name", "bin", "sbin", "lib", "man", "doc", "share", "etc")
-    hidden = ("stublibs", "toplevel", "build", "hash", "dev", "build-id", "opamfile", "pinned", "depends")
-    return bool(colon) and owner not in ("_", name) and "+" not in owner and local not in (*known, *hidden)
 
 
 def _write_recipes(context: Context, universe: Universe, selected: Mapping[PackageName, Version]) -> None:

@@ -14,12 +14,13 @@ from opambin import cone, recipes
 from opambin.model import ConeKey, Package, PackageName, Version
 from opambin.opam import fields as opam_file
 from opambin.opam import filters, formula
+from opambin.opam.buildfields import mentioned_variables
 from opambin.opam.interpolation import as_text
+from opambin.surroundings import Keyed, Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from opambin.cone import Platform
     from opambin.opam.ast import OpamFile
 
 FLAG_VARIABLES = ("with-test", "with-doc", "with-dev-setup", "dev", "pinned")
@@ -60,28 +61,9 @@ _PATH_VARIABLES = frozenset(
 
 _PLATFORM_VARIABLES = frozenset(("arch", "os", "os-distribution", "os-version"))
 _METADATA_VARIABLES = frozenset(("installed", "enable", "version", "name"))
-_FLAG_OF_FIELD = {"build-test": "with-test", "run-test": "with-test", "build-doc": "with-doc"}
-"""Fields of commands that opam runs under a flag without their mentioning it."""
 _VERSION_CONTROL = re.compile(r"^(git|hg|darcs)(\+|://)")
 _REMOTE_ARCHIVE = re.compile(r"^(https?|ftp)://")
 _COMMIT = re.compile(r"^(git|hg|darcs)\+[^#]*#([0-9a-f]{40}|[0-9a-f]{64})$")
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a build sees beside its dependencies.
-
-    Attributes:
-        platform: The machine.
-        variables: opam's global and switch variables, as text.
-        environment: The process environment that builds inherit.
-        system_files: Path to md5 of the compiler outside of opam, empty when there is none.
-    """
-
-    platform: Platform
-    variables: Mapping[str, str]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    system_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +90,6 @@ class Node:
     def package_flags(self) -> frozenset[str]:
         """The flags of its opam file: ``conf``, ``compiler``, ``plugin``, …."""
         return opam_file.flags(self.file)
-
-
-@dataclass(frozen=True, slots=True)
-class Keyed:
-    """The key of a package, or why it has none.
-
-    Attributes:
-        key: None when it can't be known from metadata.
-        inputs: The canonical text that was hashed; empty when there is no key or it was on record.
-        reason: Why there is no key.
-    """
-
-    key: ConeKey | None
-    inputs: str = ""
-    reason: str = ""
 
 
 class Universe:
@@ -315,19 +282,6 @@ class Universe:
         if commit:
             return f"{commit[1]}={commit[2]}", ""
         return "", "its source has no checksum"
-
-
-def mentioned_variables(file: OpamFile) -> frozenset[str]:
-    """Return every variable that the fields of :data:`cone.BUILD_FIELDS` mention.
-
-    ``_:x`` counts as ``x``. A field that opam runs only under a flag mentions that flag.
-    """
-    found = {flag for name, flag in _FLAG_OF_FIELD.items() if file.get(name) is not None}
-    for name in cone.BUILD_FIELDS:
-        value = file.get(name)
-        if value is not None:
-            found |= filters.variables(value)
-    return frozenset(name.removeprefix("_:") for name in found)
 
 
 def is_system_compiler(file: OpamFile) -> bool:

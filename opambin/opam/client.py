@@ -13,7 +13,6 @@ Rules:
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +95,8 @@ class Opam:
         Raises:
             UnavailableError: The program is missing or can't be run.
         """
+        import subprocess  # loaded late: most hooks run nothing
+
         stdin, out = (subprocess.DEVNULL, subprocess.PIPE) if capture else (None, None)
         quiet = {"OPAMCOLOR": "never"} if capture else {}
         try:

@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opambin import cone
-from opambin.cone import ConeInputs, Platform, canonical, differences, encode, key_of, reduced
+from opambin.cone import ConeInputs, canonical, differences, encode, key_of, reduced
 from opambin.model import ConeKey, Package, PackageName, Version
 from opambin.opam import ast
+from opambin.opam.buildfields import BUILD_FIELDS
 from opambin.opam.parser import parse, parse_value
 from opambin.opam.printer import print_file
-from opambin.universe import Keyed, Node, Surroundings, Universe
+from opambin.surroundings import Keyed, Platform, Surroundings
+from opambin.universe import Node, Universe
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "formats" / "cone-key.md"
 
@@ -164,7 +166,7 @@ def test_same_key(old: str, new: str) -> None:
     assert key(parse(OPAM.replace(old, new), "")) == key()
 
 
-@pytest.mark.parametrize("name", [*cone.BUILD_FIELDS])
+@pytest.mark.parametrize("name", [*BUILD_FIELDS])
 def test_every_field_that_can_change_a_build_changes_the_key(name: str) -> None:
     changed, gone = with_field(name, '"something"'), with_field(name, None)
     assert key(changed) != key()
@@ -389,7 +391,7 @@ def test_the_document_names_every_field_and_variable() -> None:
     document = DOCUMENT.read_text()
     missing = [
         name
-        for name in (*cone.BUILD_FIELDS, *cone.KEY_FLAGS, *cone.ENVIRONMENT)
+        for name in (*BUILD_FIELDS, *cone.KEY_FLAGS, *cone.ENVIRONMENT)
         if f"`{name}`" not in document
     ]
     missing += [name for name in json.loads(canonical(inputs())) if f"`{name}`" not in document]

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from opambin.cone import Platform
 from opambin.model import (
     Bound,
     ConeKey,
@@ -34,7 +33,8 @@ from opambin.plan import (
     make_plan,
     refusal,
 )
-from opambin.universe import Node, Surroundings, Universe
+from opambin.surroundings import Platform, Surroundings
+from opambin.universe import Node, Universe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

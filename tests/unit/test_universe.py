@@ -6,20 +6,12 @@ from typing import Any
 import pytest
 
 from opambin import recipes
-from opambin.cone import Platform
 from opambin.model import ConeKey, Package, PackageName, Version
+from opambin.opam.buildfields import mentioned_variables
 from opambin.opam.parser import parse
 from opambin.recipes import Recipe
-from opambin.universe import (
-    Keyed,
-    Node,
-    Surroundings,
-    Universe,
-    as_value,
-    is_dev,
-    is_system_compiler,
-    mentioned_variables,
-)
+from opambin.surroundings import Keyed, Platform, Surroundings
+from opambin.universe import Node, Universe, as_value, is_dev, is_system_compiler
 
 PLATFORM = Platform("x86_64", "linux", "debian", "12")
 SHA = 'checksum: "sha256=' + "ab" * 32 + '"'
