@@ -45,6 +45,7 @@ class Prepared:
         fingerprint: Of the switch as it was planned for.
         seconds: What planning took, opam's own part left out.
         opam_seconds: opam's part.
+        problems: Bad data that was met in the store.
     """
 
     context: Context
@@ -55,6 +56,7 @@ class Prepared:
     fingerprint: str
     seconds: float
     opam_seconds: float
+    problems: tuple[str, ...] = ()
 
     @property
     def hits(self) -> list[Item]:
@@ -104,9 +106,9 @@ def prepare(args: Sequence[str], environ: Mapping[str, str]) -> Prepared | Plain
         universe, items = decide(context, asked, plan)
     except OpambinError as error:
         return PlainOpam(str(error))
-    return Prepared(
-        context, asked, plan, items, universe, fingerprint, time.monotonic() - solved, solved - begun
-    )
+    seconds = time.monotonic() - solved
+    problems = tuple(context.need_store().problems)
+    return Prepared(context, asked, plan, items, universe, fingerprint, seconds, solved - begun, problems)
 
 
 def _obstacle(context: Context) -> str:

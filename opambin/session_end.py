@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from opambin import summary
+from opambin import session_reports, summary
 from opambin.context import open_context
 from opambin.errors import UnavailableError
 from opambin.model import ConeKey, FileType, OutputId, Package
@@ -38,6 +38,7 @@ def end(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
         found = _record(context, results) if results else []
         if context.store is not None:
             found += [f"opam-bin: {problem}" for problem in context.store.problems]
+        found += [f"opam-bin: {problem}" for problem in session_reports.read(context.session)]
         door = summary.front_door(results) if facts.get("success", "true") != "false" else ""
         return [*summary.lines(results), *([door] if door else []), *found]
     finally:

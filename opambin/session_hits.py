@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opambin import placing, replaced
+from opambin import placing, replaced, session_reports
 from opambin.context import open_context
 from opambin.errors import BadDataError, CannotRelocateError, OpambinError, UnavailableError
 from opambin.model import FileType, Package, PackageName, Version
@@ -65,6 +65,10 @@ def before_build(named: tuple[str, str], environ: Mapping[str, str]) -> str:
         problem = _fill(context, package, manifest)
     except OpambinError as error:
         problem = str(error)
+        if isinstance(error, BadDataError):
+            session_reports.add(context.session, [problem])
+    if context.store is not None:
+        session_reports.add(context.session, context.store.problems)
     if problem:
         context.session.unmark("hit", package)
         context.session.mark("start", package)

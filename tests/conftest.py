@@ -112,6 +112,6 @@ def built_corpus(
         address = f"{server.url}/{corpus.repository}"
         world = World.make(folder / "w", opam_program, address, sandbox=sandbox_works())
         built = BuiltCorpus(world, corpus, server, served, "middle-switch")
-        world.opam("switch", "create", built.switch, corpus.compiler)
+        world.opam("switch", "create", built.switch, corpus.compiler, "--description", "the same")
         world.opam("install", "--switch", built.switch, *corpus.packages)
         yield built

@@ -90,13 +90,33 @@ def differences(left: Path, right: Path) -> list[str]:
 
 
 def metadata_differences(left: Path, right: Path) -> list[str]:
-    """Say how what opam keeps about two switches differs; times, sizes, the prefix, scratch folders aside."""
+    """Say how what opam keeps about two switches differs; times, sizes, the prefix, scratch folders aside.
+
+    Folders in lists of files are left to :func:`lost_folders`.
+    """
     one, other = _metadata(left), _metadata(right)
     return [
         f"{path}: {one.get(path, 'missing')!r} and {other.get(path, 'missing')!r}"
         for path in sorted(one.keys() | other.keys())
         if one.get(path) != other.get(path)
     ]
+
+
+def lost_folders(left: Path, right: Path) -> list[str]:
+    """Name the folders that opam counts as a package's in one switch, and as nobody's in the other.
+
+    The other way round is right: for some packages opam itself lists only the uppermost folders.
+    """
+    one, other = (
+        {
+            (path.name, entry.path)
+            for path in (prefix / ".opam-switch/install").glob("*.changes")
+            for entry in Changes.parse(path.read_text(), str(path)).entries
+            if entry.digest == "D"
+        }
+        for prefix in (left, right)
+    )
+    return sorted(f"{path}: {folder}" for path, folder in one - other)
 
 
 def _metadata(prefix: Path) -> dict[str, object]:
@@ -116,7 +136,9 @@ def _record(prefix: Path, path: str) -> object:
     data = fold((prefix / ".opam-switch" / path).read_bytes(), prefix)
     if path.endswith(".changes"):
         entries = Changes.parse(data.decode(), path).entries
-        return sorted((entry.kind.value, entry.path, _undated(entry.digest)) for entry in entries)
+        return sorted(
+            (entry.kind.value, entry.path, _undated(entry.digest)) for entry in entries if entry.digest != "D"
+        )
     if path == "switch-state":
         file = parse(data.decode(), path)
         return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from opambin.front import Prepared
     from opambin.restore import Restored
@@ -58,6 +58,7 @@ def install(args: Sequence[str], *, as_json: bool) -> int:
             print(prepared.planned, end="", file=sys.stderr if as_json else sys.stdout)
             return 0
         run_opam(args)
+    tell_problems(prepared, tell)
     if not prepared.hits:
         tell("opam-bin: nothing of this is in the store")
         run_opam(args)
@@ -71,9 +72,14 @@ def install(args: Sequence[str], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(report(prepared, done, left), indent=2))
     if left:
-        sys.stdout.flush()
         run_opam([*args, *(() if YES & set(args) else ("--yes",))])
     return 0
+
+
+def tell_problems(prepared: Prepared, tell: Callable[[str], None]) -> None:
+    """Report the bad data that planning met in the store."""
+    for problem in prepared.problems:
+        tell(f"opam-bin: {problem}")
 
 
 def agreed(prepared: Prepared, args: Sequence[str], *, as_json: bool) -> bool:
@@ -98,6 +104,7 @@ def run_opam(args: Sequence[str]) -> NoReturn:
     from opambin.context import real_opam
 
     program = real_opam(os.environ)
+    sys.stdout.flush()  # what is buffered is lost when the program is replaced
     os.execv(program, [program, "install", *args])  # noqa: S606 - no shell is wanted
 
 
@@ -121,7 +128,7 @@ def report(prepared: Prepared, done: Restored | None, left: dict[str, str]) -> d
         ],
         "checked": [] if done is None else list(done.checked),
         "left_to_opam": left,
-        "reports": [] if done is None else list(done.reports),
+        "reports": [*prepared.problems, *(() if done is None else done.reports)],
         "seconds": {
             "opam_plan": round(prepared.opam_seconds, 3),
             "plan": round(prepared.seconds, 3),
