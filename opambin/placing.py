@@ -2,13 +2,12 @@
 
 Two steps, so that every error which can be found is found before the prefix is touched: first every file
 is made, with its final bytes, in a staging folder on the same file system; then folders and files are
-renamed into the prefix. What was put there is remembered, in memory to undo it and in a journal for the
-case that the process is killed.
+renamed into the prefix. What was put there is remembered to undo it; for the case that the process is
+killed there is the journal of :mod:`opambin.recovery`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
     from opambin.model import FileEntry, Manifest
     from opambin.store.store import Store
 
+OPAMS_OWN = ".opam-switch"
 STAGING = "opam-bin.staging"
 """Name of the staging folder below ``.opam-switch``; it lives only while a restore runs."""
-DEFAULT_FOLDER_MODE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Target:
     @property
     def staging(self) -> Path:
         """The staging folder."""
-        return Path(self.prefix, ".opam-switch", STAGING)
+        return Path(self.prefix, OPAMS_OWN, STAGING)
 
     @property
     def encoded(self) -> bytes:
@@ -66,12 +65,14 @@ class Placement:
         roots: Paths that can be removed to undo it, relative to the prefix, folders as a whole.
         paths: Every path that is new, folders included, relative to the prefix.
         edited: Path to former content of files of others that were edited.
+        times: Path to former times of these files, in nanoseconds: opam compares them.
     """
 
     name: str
     roots: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     edited: dict[str, bytes] = field(default_factory=dict)
+    times: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def conflicts(prefix: str, manifest: Manifest, leaving: Container[str] = ()) -> str:
@@ -87,8 +88,10 @@ def conflicts(prefix: str, manifest: Manifest, leaving: Container[str] = ()) -> 
             continue
         try:
             status = os.lstat(f"{prefix}/{entry.path}")
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             continue
+        except NotADirectoryError:
+            return entry.path
         if not (entry.type is FileType.DIRECTORY and stat.S_ISDIR(status.st_mode)):
             return entry.path
     return ""
@@ -108,6 +111,13 @@ def stage(store: Store, manifests: Sequence[Manifest], target: Target) -> dict[s
     Raises:
         UnavailableError: The disk is full or not writable; nothing but the staging folder was touched.
     """
+    try:
+        return _stage(store, manifests, target)
+    except OSError as error:
+        raise UnavailableError(f"{target.staging} can't be written: {error.strerror}") from error
+
+
+def _stage(store: Store, manifests: Sequence[Manifest], target: Target) -> dict[str, OpambinProblem]:
     problems: dict[str, OpambinProblem] = {}
     jobs: list[_Job] = []
     for manifest in manifests:
@@ -175,8 +185,6 @@ def _make_file(store: Store, job: _Job, target: Target, problems: dict[str, Opam
         )
     except OpambinError as error:
         problems[name] = OpambinProblem(str(error), isinstance(error, BadDataError))
-    except OSError as error:
-        raise UnavailableError(f"{target.prefix} can't be written: {error.strerror}") from error
 
 
 def _make_links(manifest: Manifest, target: Target) -> None:
@@ -188,7 +196,7 @@ def _make_links(manifest: Manifest, target: Target) -> None:
         elif entry.hardlink:
             os.link(f"{base}/{entry.hardlink}", f"{base}/{entry.path}")
     for entry in reversed(manifest.files):
-        if entry.type is FileType.DIRECTORY and entry.mode != DEFAULT_FOLDER_MODE:
+        if entry.type is FileType.DIRECTORY:  # mkdir knows the umask only
             os.chmod(f"{base}/{entry.path}", entry.mode)  # noqa: PTH101 - hot path
 
 
@@ -211,20 +219,28 @@ def _in_parallel(count: int, jobs: Iterator[_Job], work: Callable[[_Job], None])
     threads = [threading.Thread(target=run) for _ in range(max(1, count) - 1)]
     for thread in threads:
         thread.start()
-    run()
+    try:
+        run()
+    except BaseException as error:  # noqa: BLE001 - Ctrl-C between two jobs; raised below, after the threads
+        failures.append(error)
     for thread in threads:
         thread.join()
     if failures:
         raise failures[0]
 
 
-def commit(manifest: Manifest, target: Target) -> Placement:
+def commit(manifest: Manifest, target: Target, placement: Placement | None = None) -> Placement:
     """Rename a staged package into the prefix and make its edits.
+
+    Args:
+        manifest: The package.
+        target: Where it goes.
+        placement: Filled while things are placed, so that the caller can undo them whatever happens.
 
     Raises:
         UnavailableError: Something was in the way; what had been placed is gone again.
     """
-    placement = Placement(manifest.package.name)
+    placement = placement or Placement(manifest.package.name)
     try:
         _merge(f"{target.staging}/{manifest.package.name}", target.prefix, "", placement)
         for edit in manifest.edits:
@@ -247,6 +263,8 @@ def _merge(staged: str, prefix: str, folder: str, placement: Placement) -> None:
         live = f"{prefix}/{path}"
         is_folder = item.is_dir(follow_symlinks=False)
         if is_folder and os.path.isdir(live):  # noqa: PTH112 - hot path
+            if os.path.islink(live):  # noqa: PTH114 - hot path
+                _refuse_outside(prefix, live)
             _merge(staged, prefix, path, placement)
             continue
         if os.path.lexists(live):
@@ -255,6 +273,19 @@ def _merge(staged: str, prefix: str, folder: str, placement: Placement) -> None:
         new = [path, *_below(item.path, path)] if is_folder else [path]
         os.rename(item.path, live)  # noqa: PTH104 - hot path
         placement.paths += new
+
+
+def _refuse_outside(prefix: str, folder: str) -> None:
+    """Refuse to write through a link that leaves the prefix or leads to opam's own records.
+
+    One snapshot may bring such a link, and another one files below it.
+
+    Raises:
+        UnavailableError: It does.
+    """
+    top, real = os.path.realpath(prefix), os.path.realpath(folder)
+    if not f"{real}/".startswith(f"{top}/") or f"{real}/".startswith(f"{top}/{OPAMS_OWN}/"):
+        raise UnavailableError(f"{folder} leads to {real}, outside of what packages may write")
 
 
 def _below(folder: str, path: str) -> Iterator[str]:
@@ -269,7 +300,8 @@ def _below(folder: str, path: str) -> Iterator[str]:
 def _append(prefix: str, path: str, lines: Iterable[str], placement: Placement) -> None:
     """Add lines to a text file that another package owns, leaving out those which it has already."""
     full = Path(prefix, path)
-    old = full.read_bytes()
+    _refuse_outside(prefix, str(full.parent))
+    old, status = full.read_bytes(), full.stat()
     have = set(old.splitlines())
     new = [encoded for line in lines if (encoded := os.fsencode(line)) not in have]
     if not new:
@@ -279,85 +311,47 @@ def _append(prefix: str, path: str, lines: Iterable[str], placement: Placement) 
     temporary.write_bytes(start + b"".join(line + b"\n" for line in new))
     shutil.copymode(full, temporary)
     placement.edited.setdefault(path, old)
+    placement.times.setdefault(path, (status.st_atime_ns, status.st_mtime_ns))
     temporary.replace(full)
 
 
 def undo(prefix: str, placement: Placement) -> None:
-    """Take out of the prefix what a placement put there; missing things are no error."""
-    for path in reversed(placement.roots):
-        full = Path(prefix, path)
-        if full.is_dir() and not full.is_symlink():
-            shutil.rmtree(full, ignore_errors=True)
-        else:
-            full.unlink(missing_ok=True)
-    for path, content in placement.edited.items():
-        full = Path(prefix, path)
-        temporary = full.with_name(f".{full.name}.opam-bin")
-        temporary.write_bytes(content)
-        shutil.copymode(full, temporary)
-        temporary.replace(full)
+    """Take out of the prefix what a placement put there; missing things are no error.
 
-
-class Journal:
-    """What a running restore is about to put into a prefix, in case that it is killed.
-
-    Args:
-        path: The file; it exists only while a restore runs, or after one was killed.
+    Raises:
+        UnavailableError: Something can't be removed or put back; everything else is, and a second call
+            tries what is left.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def write(self, manifests: Iterable[Manifest]) -> None:
-        """Name everything that will be new."""
-        content = {str(manifest.package): [entry.path for entry in manifest.files] for manifest in manifests}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(self.path.name + ".new")
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(self.path)
-
-    def clear(self) -> None:
-        """Say that everything named is registered, or gone."""
-        self.path.unlink(missing_ok=True)
-
-    def recover(self, prefix: str, installed: Iterable[str], owned: Callable[[str], bool]) -> list[str]:
-        """Remove what a killed restore left of packages that never got registered.
-
-        Args:
-            prefix: Of the switch, which the caller has locked.
-            installed: ``NAME.VERSION`` of the packages that opam knows as installed.
-            owned: Tells whether an installed package owns a path by now; such a path stays.
-
-        Returns:
-            The packages whose files were removed.
-
-        Raises:
-            BadDataError: The journal can't be read.
-        """
+    failed: list[OSError] = []
+    for path in reversed(placement.roots.copy()):
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return []
-        except ValueError as error:
-            raise BadDataError(self.path, f"not a journal: {error}") from error
-        known = set(installed)
-        left = [package for package in content if package not in known]
-        for package in left:
-            for path in sorted(content[package], reverse=True):
-                if not owned(path):
-                    _remove_one(Path(prefix, path))
-        shutil.rmtree(Path(prefix, ".opam-switch", STAGING), ignore_errors=True)
-        self.clear()
-        return left
+            _remove_tree(Path(prefix, path))
+            placement.roots.remove(path)
+        except OSError as error:
+            failed.append(error)
+    for path, content in list(placement.edited.items()):
+        try:
+            _put_back(Path(prefix, path), content, placement.times[path])
+            del placement.edited[path]
+        except OSError as error:
+            failed.append(error)
+    if failed:
+        raise UnavailableError("can't be put back: " + "; ".join(map(str, failed))) from failed[0]
 
 
-def _remove_one(path: Path) -> None:
-    """Remove a file, a symlink or an empty folder."""
+def _remove_tree(path: Path) -> None:
     try:
         if path.is_dir() and not path.is_symlink():
-            path.rmdir()
+            shutil.rmtree(path)
         else:
             path.unlink()
-    except OSError:
-        # gone already, or a folder that others use as well
-        return
+    except FileNotFoundError:
+        return  # it was about to be placed
+
+
+def _put_back(path: Path, content: bytes, times: tuple[int, int]) -> None:
+    temporary = path.with_name(f".{path.name}.opam-bin")
+    temporary.write_bytes(content)
+    shutil.copymode(path, temporary)
+    os.utime(temporary, ns=times)
+    temporary.replace(path)

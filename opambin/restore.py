@@ -12,14 +12,17 @@ Rules:
 from __future__ import annotations
 
 import shutil
+import signal
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin import checks, placing
+from opambin import checks, placing, recovery
 from opambin.errors import BadDataError, UnavailableError
+from opambin.model import FileType
 from opambin.opam.changes import Change, ChangeKind, Changes, digest
 from opambin.opam.lock import SwitchLock
 from opambin.opam.register import Guard, Registration, register
@@ -28,7 +31,7 @@ from opambin.provided import InstalledPackage, Machine, value_text
 from opambin.store.records import InstalledRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from opambin.context import Context
     from opambin.model import Manifest, OutputId, PackageName, Symbol
@@ -156,9 +159,9 @@ def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
     )
 
 
-def journal_of(context: Context) -> placing.Journal:
+def journal_of(context: Context) -> recovery.Journal:
     """Return the journal of restores into the switch."""
-    return placing.Journal(Path(f"{context.root.path}/plugins/opam-bin/journal{context.prefix}.json"))
+    return recovery.Journal(Path(f"{context.root.path}/plugins/opam-bin/journal{context.prefix}.json"))
 
 
 def _under_lock(run: _Run, lock: SwitchLock) -> None:
@@ -168,23 +171,56 @@ def _under_lock(run: _Run, lock: SwitchLock) -> None:
     _recover(run, journal)
     installed = context.switch.state().installed
     run.chosen.update({name: InstalledPackage(context, name, version) for name, version in installed.items()})
+    registered = False
     try:
         _begin_checks(run)
         hits = _stage(run, target)
-        journal.write(hits)
+        journal.write(hits, target.staging)
         for item in run.wanted.items:
             _one(run, item, target)
         guard = Guard(lock, run.wanted.fingerprint, env=run.universe.surroundings.variables.get)
-        run.environment_stale = register(context.switch, run.registrations, guard).environment_stale
+        with _holding_back_interrupts():
+            run.environment_stale = register(context.switch, run.registrations, guard).environment_stale
+            registered = True
+        journal.clear()
     except BaseException:
-        for placement in reversed(run.placements):
-            placing.undo(context.prefix, placement)
+        if not registered:
+            with _holding_back_interrupts():
+                _undo(run, journal)
         raise
     finally:
         for check in run.early.values():
             check.join()
         shutil.rmtree(target.staging, ignore_errors=True)
+
+
+def _undo(run: _Run, journal: recovery.Journal) -> None:
+    """Take everything out of the prefix again; what can't be is left to the journal."""
+    failed = False
+    for placement in reversed(run.placements):
+        try:
+            placing.undo(run.context.prefix, placement)
+        except UnavailableError as error:
+            failed = True
+            run.wanted.tell(f"opam-bin: {error}")
+    if not failed:
         journal.clear()
+
+
+@contextmanager
+def _holding_back_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from ending something that must not be left halfway; it counts when that is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _begin_checks(run: _Run) -> None:
@@ -201,7 +237,7 @@ def _begin_checks(run: _Run) -> None:
                 run.early[name].start()
 
 
-def _recover(run: _Run, journal: placing.Journal) -> None:
+def _recover(run: _Run, journal: recovery.Journal) -> None:
     if not journal.path.exists():
         return
     switch = run.context.switch
@@ -213,20 +249,31 @@ def _recover(run: _Run, journal: placing.Journal) -> None:
         for path in changes.added()
     }
     packages = [str(package) for package in state.packages]
-    left = journal.recover(run.context.prefix, packages, owned.__contains__)
+    try:
+        left = journal.recover(run.context.prefix, packages, owned.__contains__)
+    except BadDataError as error:
+        run.reports.append(str(error))
+        journal.clear()
+        return
     if left:
         run.reports.append(f"removed what an interrupted restore had left: {', '.join(left)}")
 
 
 def _stage(run: _Run, target: placing.Target) -> list[Manifest]:
     """Make the files of all hits; what can't be made is left to opam."""
-    hits = []
+    hits: list[Manifest] = []
+    taken: dict[str, PackageName] = {}
     for item in run.wanted.items:
         if item.verdict is Verdict.HIT and item.manifest is not None:
+            files = [entry.path for entry in item.manifest.files if entry.type is not FileType.DIRECTORY]
             path = placing.conflicts(run.context.prefix, item.manifest)
+            twice = next((path for path in files if path in taken), "")
             if path:
                 run.left[str(item.package)] = f"{path} is in the switch already"
+            elif twice:
+                run.left[str(item.package)] = f"{twice} comes with {taken[twice]} already"
             else:
+                taken.update(dict.fromkeys(files, item.package.name))
                 hits.append(item.manifest)
     shutil.rmtree(target.staging, ignore_errors=True)
     problems = placing.stage(run.context.need_store(), hits, target)
@@ -259,8 +306,9 @@ def _one(run: _Run, item: Item, target: placing.Target) -> None:
 
 def _place(run: _Run, item: Item, manifest: Manifest, target: placing.Target) -> None:
     context, name = run.context, manifest.package.name
-    placement = placing.commit(manifest, target)
+    placement = placing.Placement(name)
     run.placements.append(placement)
+    placing.commit(manifest, target, placement)
     config = context.live_text(manifest.config) if manifest.config is not None else None
     install = context.live_text(manifest.install) if manifest.install is not None else None
     if config is not None:
