@@ -93,7 +93,7 @@ def analyse(
 
 def _suspicious(data: bytes, spelling: Spelling) -> bool:
     """Tell whether a file may hold the prefix, openly, compressed, or in pieces."""
-    if spelling.canonical in data or marshal.COMPRESSED_MAGIC in data:
+    if spelling.canonical in data or marshalstream.may_be_compressed(data):
         return True
     if elfdata.SLASHES in data:
         return spelling.padded in data or data.startswith((elf.MAGIC, arfile.MAGIC))
@@ -132,11 +132,11 @@ def _build_directories_only(data: bytes, spelling: Spelling) -> int | None:
 
     That is most of what holds the prefix at all (debug information, typed trees), and needs no reading.
     """
-    hits = list(spelling.hits(data))
-    if not all(hit.build for hit in hits) or next(spelling.glued(data), None) is not None:
-        return None
     # In marshalled values a letter may follow the prefix, so that it is no hit; in what is unknown as well.
     if embedded.may_hold_values(data):
+        return None
+    hits = list(spelling.hits(data))
+    if not all(hit.build for hit in hits) or next(spelling.glued(data), None) is not None:
         return None
     if data.startswith((elf.MAGIC, arfile.MAGIC)):
         return None if next(elfdata.stray_runs(data, hits), None) else len(hits)

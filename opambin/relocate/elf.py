@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from opambin.errors import BadDataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAGIC = b"\x7fELF"
 ET_REL = 1
@@ -25,8 +23,11 @@ _HEADER_SIZE = 64
 _SECTION_SIZE = 64
 _SYMBOL_SIZE = 24
 _WHAT = "ELF file"
-_DEBUG_PREFIXES = (".debug", ".zdebug", ".gnu_debug", ".gnu.debug", ".stab", ".rela.debug", ".rel.debug")
-_DEBUG_NAMES = frozenset({".comment", ".symtab", ".strtab", ".shstrtab"})
+_DEBUG = re.compile(
+    rb"\.(?: z?debug | gnu_debug | stab | (?:rela?|gnu)(?=\.debug) | (?:comment|symtab|strtab|shstrtab)\0 )",
+    re.VERBOSE,
+)
+"""Where the name of a section for people and debuggers begins; no match hides another one inside of it."""
 
 
 class Section(NamedTuple):
@@ -67,18 +68,55 @@ class Section(NamedTuple):
     @property
     def debug(self) -> bool:
         """Whether it is there for people and debuggers alone."""
-        named = self.name in _DEBUG_NAMES or self.name.startswith(_DEBUG_PREFIXES)
-        return named and not self.allocated
+        return not self.allocated and _DEBUG.match(self.name.encode() + b"\0") is not None
 
 
-class Symbol(NamedTuple):
-    """One entry of the symbol table."""
+class Symbols(NamedTuple):
+    """The symbols of a table that other files can refer to, one column each.
 
-    name: bytes
-    info: int
-    section: int
-    value: int
-    size: int
+    Attributes:
+        names: Offsets in the string table.
+        sections: Numbers of sections, or ``SHN_…``.
+        rest: Kinds, visibilities, values and sizes.
+    """
+
+    names: list[int]
+    sections: list[int]
+    rest: bytes
+
+
+class Raw(NamedTuple):
+    """The section table of an ELF file as numbers: what there is no time for is to name 100,000 sections.
+
+    Attributes:
+        type: ``ET_…``.
+        machine: ``EM_…``.
+        entry: Address where a program begins.
+        rows: For each section: offset of its name, type, flags, address, offset, size, link, info, alignment,
+            size of an entry.
+        names: What the offsets of names refer to; ends with NUL, and all of them are inside.
+        end: Offset of the first byte that belongs to no part of the file.
+    """
+
+    type: int
+    machine: int
+    entry: int
+    rows: list[tuple[int, ...]]
+    names: bytes
+    end: int
+
+    def name(self, row: tuple[int, ...]) -> bytes:
+        """Return the name of a section."""
+        return self.names[row[0] : self.names.find(b"\0", row[0])]
+
+    def named(self, rows: list[tuple[int, ...]]) -> list[bytes]:
+        """Return the names of sections."""
+        names, find = self.names, self.names.find
+        return [names[row[0] : find(b"\0", row[0])] for row in rows]
+
+    def debug(self) -> set[int]:
+        """Return where the names of debug sections begin, as far as these are not allocated."""
+        return {match.start() for match in _DEBUG.finditer(self.names)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +151,6 @@ class Elf:
                 return True
         return False
 
-    def global_symbols(self, data: bytes) -> Iterator[Symbol]:
-        """Yield the symbols that other files can refer to.
-
-        Raises:
-            BadDataError: A name lies outside its string table.
-        """
-        for table in self.sections:
-            if table.type != SHT_SYMTAB:
-                continue
-            if table.link >= len(self.sections):
-                raise BadDataError(_WHAT, "the symbol table has no string table")
-            held = self.sections[table.link]
-            strings = data[held.offset : held.end]
-            first = table.offset + table.info * _SYMBOL_SIZE
-            whole = data[first : max(first, table.end)]
-            whole = whole[: len(whole) // _SYMBOL_SIZE * _SYMBOL_SIZE]
-            for name, info, _, section, value, size in struct.iter_unpack("<IBBHQQ", whole):
-                yield Symbol(_string_at(strings, name), info, section, value, size)
-
 
 class SectionIndex:
     """Finds the section that holds an offset of the file."""
@@ -159,6 +178,21 @@ def parse(data: bytes) -> Elf:
         BadDataError: It is no ELF file, is one for 32 bits or big-endian, has no sections, or
             contradicts itself.
     """
+    raw = read(data)
+    sections = []
+    for row in raw.rows:
+        _, kind, flags, address, offset, length, link, info, _, entry_size = row
+        name = raw.name(row).decode("ascii", "backslashreplace")
+        sections.append(Section(name, kind, flags, address, offset, length, link, info, entry_size))
+    return Elf(raw.type, raw.machine, raw.entry, tuple(sections), raw.end)
+
+
+def read(data: bytes) -> Raw:
+    """Read the headers of an ELF file, without a name for each section.
+
+    Raises:
+        BadDataError: As :func:`parse`.
+    """
     if len(data) < _HEADER_SIZE or not data.startswith(MAGIC):
         raise BadDataError(_WHAT, "no ELF header")
     if data[4] != 2 or data[5] != 1:
@@ -171,37 +205,44 @@ def parse(data: bytes) -> Elf:
     first = _raw_sections(data, table, 1)[0]
     count = count or first[5]
     names = first[6] if names == SHN_XINDEX else names
-    raw = _raw_sections(data, table, count)
-    if names >= len(raw):
+    rows = _raw_sections(data, table, count)
+    if names >= len(rows):
         raise BadDataError(_WHAT, "no section names")
-    sections = _sections(data, raw, names)
-    end = max(table + count * _SECTION_SIZE, *(section.end for section in sections))
+    end = max([row[4] if row[1] == SHT_NOBITS else row[4] + row[5] for row in rows])
+    end = max(end, table + count * _SECTION_SIZE)
     if end > len(data):
         raise BadDataError(_WHAT, "a section goes beyond the end")
-    return Elf(kind, machine, entry, sections, end)
+    strings = strings_of(data, rows[names], max([row[0] for row in rows]))
+    return Raw(kind, machine, entry, rows, strings, end)
+
+
+def global_symbols(data: bytes, row: tuple[int, ...]) -> Symbols:
+    """Read the symbol table of a section that has one; columns are cut out without a step for each symbol."""
+    first = row[4] + row[7] * _SYMBOL_SIZE
+    count = max(0, (row[4] + row[5] - first) // _SYMBOL_SIZE)
+    whole = memoryview(data)[first : first + count * _SYMBOL_SIZE]
+    numbers = whole.cast("I")
+    columns = (whole[4::24], whole[5::24], *(numbers[column::6] for column in range(2, 6)))
+    rest = b"".join(column.tobytes() for column in columns)
+    return Symbols(numbers[::6].tolist(), whole.cast("H")[3::12].tolist(), rest)
+
+
+def strings_of(data: bytes, row: tuple[int, ...], last: int) -> bytes:
+    """Return a string table in which the string at ``last``, and so all before it, have an end.
+
+    Raises:
+        BadDataError: They have not.
+    """
+    strings = data[row[4] : row[4] + row[5]]
+    if strings.find(b"\0", last) < 0:
+        raise BadDataError(_WHAT, "a name lies outside its string table")
+    return strings
 
 
 def _raw_sections(data: bytes, table: int, count: int) -> list[tuple[int, ...]]:
     if count < 1 or table + count * _SECTION_SIZE > len(data):
         raise BadDataError(_WHAT, "the section table goes beyond the end")
     return list(struct.iter_unpack("<IIQQQQIIQQ", data[table : table + count * _SECTION_SIZE]))
-
-
-def _sections(data: bytes, raw: list[tuple[int, ...]], names: int) -> tuple[Section, ...]:
-    start, size = raw[names][4:6]
-    strings = data[start : start + size]
-    sections = []
-    for name, kind, flags, address, offset, length, link, info, _, entry_size in raw:
-        text = _string_at(strings, name).decode("ascii", "backslashreplace")
-        sections.append(Section(text, kind, flags, address, offset, length, link, info, entry_size))
-    return tuple(sections)
-
-
-def _string_at(strings: bytes, start: int) -> bytes:
-    end = strings.find(b"\0", start)
-    if end < 0:
-        raise BadDataError(_WHAT, "a name lies outside its string table")
-    return strings[start:end]
 
 
 def _table_has(data: bytes, table: Section, value: bytes, section: int) -> bool:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from itertools import chain, count
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.relocate import arfile, bytecode, camlobj, elf
 from opambin.relocate.marshalstream import MAGIC as VALUE_MAGIC
-from opambin.relocate.marshalstream import decompress, read_header, string_tokens
+from opambin.relocate.marshalstream import all_strings, decompress, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     Part = bytes | memoryview
 
 _TYPED_TREE = camlobj.MAGIC + b"T"
-_BUILD_ID = ".note.gnu.build-id"
+_BUILD_ID = b".note.gnu.build-id\0"
+_WHAT_COUNTS = itemgetter(1, 2, 3, 5)  # of a section header: type, flags, address, size
 _DEBUG_DATA = b"DBUG"
 _SMALL = 65536  # bytes; below, copying costs less than a call
 _CODE_START = 16  # bytes of a .cmo or .cma before the code: magic number, offset of the descriptor
@@ -64,8 +67,7 @@ def _parts(data: bytes) -> list[Part] | None:
     if table is not None:
         return [b"bytecode", *_bytecode_parts(data, table)]
     if data.startswith(elf.MAGIC):
-        file = elf.parse(data)
-        return [b"elf", *_elf_parts(data, file), memoryview(data)[file.end :]]
+        return [b"elf", *_elf_parts(data)]
     if data.startswith(arfile.MAGIC):
         return [b"ar", *_archive_parts(data)]
     if data.startswith((camlobj.MAGIC + b"O", camlobj.MAGIC + b"A")):
@@ -75,24 +77,53 @@ def _parts(data: bytes) -> list[Part] | None:
     return None
 
 
-def _elf_parts(data: bytes, file: elf.Elf) -> Iterator[Part]:
+def _elf_parts(data: bytes) -> Iterator[Part]:
     view = memoryview(data)
-    counted = [section for section in file.sections if not section.debug and section.name != _BUILD_ID]
+    file = elf.read(data)
+    debug, build_id = file.debug(), file.names.find(_BUILD_ID)
+    counted = [
+        row for row in file.rows if (row[0] not in debug or row[2] & elf.SHF_ALLOC) and row[0] != build_id
+    ]
     yield struct.pack("<HHQ", file.type, file.machine, file.entry)
-    yield repr([(*section[:4], section.size) for section in counted]).encode()
-    for section in counted:
-        if section.type != elf.SHT_NOBITS:
-            yield view[section.offset : section.offset + section.size]
+    yield b"\0".join(file.named(counted))
+    yield struct.pack(f"<{4 * len(counted)}Q", *chain.from_iterable(map(_WHAT_COUNTS, counted)))
+    yield b"".join([view[start:end] for start, end in _runs(counted)])
     if file.type == elf.ET_REL:
-        yield from _symbol_parts(data, file)
+        ranks = dict(zip(map(id, counted), count(), strict=False))
+        yield from _symbol_parts(data, file, [ranks.get(id(row), -1) for row in file.rows])
+    yield view[file.end :]
 
 
-def _symbol_parts(data: bytes, file: elf.Elf) -> Iterator[Part]:
+def _runs(rows: list[tuple[int, ...]]) -> list[tuple[int, int]]:
+    """Return bounds of the bytes of sections, in their order; neighbours are taken together."""
+    runs = []
+    start = end = 0
+    for row in rows:
+        if row[1] == elf.SHT_NOBITS:
+            continue
+        offset = row[4]
+        if offset != end:
+            runs.append((start, end))
+            start = offset
+        end = offset + row[5]
+    return [*runs, (start, end)]
+
+
+def _symbol_parts(data: bytes, file: elf.Raw, ranks: list[int]) -> Iterator[Part]:
     """Yield what other files see of an object file; section numbers change with the debug sections."""
-    names = [section.name.encode() for section in file.sections]
-    for symbol in file.global_symbols(data):
-        where = names[symbol.section] if symbol.section < len(names) else b"%d" % symbol.section
-        yield b"%s\0%s\0%d %d %d" % (symbol.name, where, symbol.info, symbol.value, symbol.size)
+    for row in file.rows:
+        if row[1] != elf.SHT_SYMTAB:
+            continue
+        symbols = elf.global_symbols(data, row)
+        if row[6] >= len(file.rows):
+            raise BadDataError("ELF file", "the symbol table has no string table")
+        strings = elf.strings_of(data, file.rows[row[6]], max(symbols.names, default=0))
+        find = strings.find
+        yield b"\0".join([strings[name : find(b"\0", name)] for name in symbols.names])
+        known = len(ranks)
+        where = [ranks[number] if number < known else number for number in symbols.sections]
+        yield struct.pack(f"<{len(where)}q", *where)
+        yield symbols.rest
 
 
 def _archive_parts(data: bytes) -> Iterator[Part]:
@@ -125,8 +156,7 @@ def _linked_parts(data: bytes) -> Iterator[Part]:
     yield view[at:descriptor]
     header = read_header(data, descriptor)
     tokens = decompress(data, header) if header.compressed else data[header.body : header.end]
-    for token in string_tokens(tokens, 0, len(tokens)):
-        yield tokens[token.text : token.end]
+    yield from all_strings(tokens)
 
 
 def _values(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
