@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from opambin.model import Version
     from opambin.opam.interpolation import Value
 
-UNIT_SUFFIXES = (".cmi", ".cmx", ".cmo", ".cma", ".cmxa")
+BYTECODE_SUFFIXES = (".cmo", ".cma")
+UNIT_SUFFIXES = (".cmi", ".cmx", ".cmxa", *BYTECODE_SUFFIXES)
 
 
 class InstalledPackage:

@@ -1,0 +1,158 @@
+"""Looking at what a package installed, before anything is written: formats, prefixes, symbols, edits."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opambin.errors import BadDataError
+from opambin.model import Bound, Edit, Symbol
+from opambin.provided import BYTECODE_SUFFIXES, file_symbols
+from opambin.relocate import analysis
+from opambin.relocate.dynamic import needed_libraries
+
+if TYPE_CHECKING:
+    from opambin.context import Context
+    from opambin.filelist import FileList
+    from opambin.opam.prefixindex import PrefixIndex
+    from opambin.relocate.analysis import Analysis
+
+
+@dataclass(slots=True)
+class Seen:
+    """A path, looked at but not yet written anywhere.
+
+    Attributes:
+        path: Relative to the prefix.
+        status: As ``lstat`` gave it.
+        analysis: Of the content, for files.
+        target: Of a symlink, in placeholder form.
+        hardlink: For files with several names, the first of them in the package.
+    """
+
+    path: str
+    status: os.stat_result
+    analysis: Analysis | None = None
+    target: str = ""
+    hardlink: str = ""
+
+
+@dataclass(slots=True)
+class Look:
+    """Everything that was found out about the files of a package.
+
+    Attributes:
+        seen: Its paths, sorted.
+        edits: What it added to files of others, with their new content.
+        bound: Why it can't be moved freely.
+        provides: What it offers to others.
+        imports: What its files need, from wherever.
+        problem: Why no snapshot may be made of it; the first thing that was found.
+    """
+
+    seen: list[Seen] = field(default_factory=list)
+    edits: list[tuple[Edit, bytes]] = field(default_factory=list)
+    bound: list[Bound] = field(default_factory=list)
+    provides: set[Symbol] = field(default_factory=set)
+    imports: set[Symbol] = field(default_factory=set)
+    problem: str = ""
+
+    @property
+    def needed(self) -> set[Symbol]:
+        """What its files import and it does not provide itself."""
+        own = {(symbol.kind, symbol.name) for symbol in self.provides}
+        return {symbol for symbol in self.imports if (symbol.kind, symbol.name) not in own}
+
+
+def look_at(context: Context, files: FileList, before: PrefixIndex | None, *, keep_length: bool) -> Look:
+    """Read and analyse every path; nothing is written.
+
+    Args:
+        context: The switch.
+        files: What the package installed.
+        before: The prefix before, for the content of files that it edited.
+        keep_length: Whether its recipe wants lengths kept.
+
+    Raises:
+        OSError: A file can't be read.
+    """
+    look = Look()
+    links: dict[tuple[int, int], str] = {}
+    for path in files.added:
+        seen = Seen(path, os.lstat(f"{context.prefix}/{path}"))
+        look.seen.append(seen)
+        if stat.S_ISREG(seen.status.st_mode):
+            if seen.status.st_nlink > 1:
+                seen.hardlink = links.setdefault((seen.status.st_dev, seen.status.st_ino), path)
+            _look_at_file(context, look, seen, keep_length=keep_length)
+        else:
+            _look_at_other(context, look, seen)
+    if not any(symbol.kind == "cmx" for symbol in look.provides):
+        # Native code names the same imports, and is quicker to read than large libraries of bytecode.
+        for seen in look.seen:
+            if seen.path.endswith(BYTECODE_SUFFIXES):
+                _add_symbols(context, look, seen.path)
+    for path in files.edited:
+        _look_at_edit(context, look, path, before)
+    return look
+
+
+def _look_at_other(context: Context, look: Look, seen: Seen) -> None:
+    mode = seen.status.st_mode
+    if stat.S_ISLNK(mode):
+        target = os.readlink(f"{context.prefix}/{seen.path}")  # noqa: PTH115 - the exact text, slashes and all
+        seen.target = context.placeholder_text(target)
+    elif not stat.S_ISDIR(mode):
+        look.problem = look.problem or f"{seen.path} is neither file, folder nor symlink"
+
+
+def _look_at_file(context: Context, look: Look, seen: Seen, *, keep_length: bool) -> None:
+    if seen.status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        look.problem = look.problem or f"{seen.path} is setuid or setgid"
+    data = Path(f"{context.prefix}/{seen.path}").read_bytes()
+    seen.analysis = analysis.analyse(data, context.spelling, seen.path, keep_length=keep_length)
+    look.bound += seen.analysis.bound
+    look.imports |= {Symbol("so", name) for name in needed_libraries(data)}
+    if not seen.path.endswith(BYTECODE_SUFFIXES):
+        _add_symbols(context, look, seen.path, data)
+
+
+def _add_symbols(context: Context, look: Look, path: str, data: bytes | None = None) -> None:
+    try:
+        provided, imported = file_symbols(context.switch.prefix, path, data)
+    except BadDataError as error:
+        look.problem = look.problem or str(error)
+        return
+    look.provides |= provided
+    look.imports |= imported
+
+
+def _look_at_edit(context: Context, look: Look, path: str, before: PrefixIndex | None) -> None:
+    """See which lines were added to a file of another package."""
+    old = before.contents.get(path) if before is not None else None
+    if old is None:
+        look.problem = look.problem or f"it changed {path}, which belongs to another package"
+        return
+    new = Path(f"{context.prefix}/{path}").read_bytes()
+    added = added_lines(old, new)
+    if added is None:
+        look.problem = look.problem or f"it changed {path} in another way than adding lines"
+        return
+    lines = tuple(context.placeholder_text(line.decode("utf-8", "surrogateescape")) for line in added)
+    look.edits.append((Edit(path, lines), new))
+
+
+def added_lines(old: bytes, new: bytes) -> list[bytes] | None:
+    """Return the lines that ``new`` has beyond ``old``; None when it also lost or reordered some."""
+    rest = iter(old.splitlines())
+    expected = next(rest, None)
+    added = []
+    for line in new.splitlines():
+        if line == expected:
+            expected = next(rest, None)
+        else:
+            added.append(line)
+    return added if expected is None else None

@@ -1,0 +1,85 @@
+"""What identifies the result of a build, and what it needs from the packages below it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from opambin.model import FileType, Import, OutputId, PackageName, Symbol
+from opambin.provided import file_md5, providers, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from opambin.context import Context
+    from opambin.model import Edit, FileEntry
+    from opambin.provided import InstalledPackage
+
+
+def output_id(
+    entries: list[FileEntry], edits: tuple[Edit, ...], config: str | None, install: str | None
+) -> OutputId:
+    """Hash what a build gave: paths, kinds, whether executable, identities, edits, ``.config``, ``.install``.
+
+    Permission bits beyond the executable one depend on the umask of the builder and stay out.
+    """
+    rows = [
+        [
+            entry.path,
+            str(entry.type),
+            bool(entry.mode & 0o111),
+            entry.identity or entry.target,
+            entry.hardlink,
+        ]
+        if entry.type is not FileType.DIRECTORY
+        else [entry.path, str(entry.type)]
+        for entry in sorted(entries, key=lambda entry: entry.path)
+    ]
+    document = {
+        "format": 1,
+        "files": rows,
+        "edits": sorted([edit.path, *edit.added] for edit in edits),
+        "config": config,
+        "install": install,
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return OutputId(hashlib.sha256(text.encode("ascii")).hexdigest())
+
+
+def imports(
+    context: Context,
+    name: PackageName,
+    needed: Iterable[Symbol],
+    reads: Iterable[str],
+    neighbours: Mapping[PackageName, InstalledPackage],
+) -> tuple[Import, ...]:
+    """Work out from whom each imported unit, variable and file came.
+
+    Args:
+        context: The switch.
+        name: The package.
+        needed: Units and libraries that its files import and it does not provide itself.
+        reads: Variables of other packages that its opam file reads.
+        neighbours: Its run-time dependencies, direct and indirect.
+    """
+    index = providers(neighbours, neighbours)
+    wanted: dict[PackageName, set[Symbol]] = {}
+    for symbol in needed:
+        for provider, value in index.get((symbol.kind, symbol.name), ()):
+            if value == symbol.value:
+                wanted.setdefault(provider, set()).add(symbol)
+    for read in sorted(reads):
+        owner = PackageName(read.rpartition(":")[0])
+        if owner in neighbours:
+            wanted.setdefault(owner, set()).add(Symbol("var", read, variable(context, read)))
+    for path in context.switch.package_config(name).file_depends:
+        wanted.setdefault(name, set()).add(Symbol("file", path, file_md5(path)))
+    return tuple(
+        Import(
+            provider,
+            neighbours[provider].output if provider in neighbours else None,
+            tuple(sorted(symbols)),
+        )
+        for provider, symbols in sorted(wanted.items())
+    )
