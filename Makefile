@@ -4,7 +4,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup dev demo test lint unit integration medium format clean
+.PHONY: help setup dev demo test lint unit integration medium compiler format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,10 @@ integration: dev ## tests with a real opam on a small set of packages
 medium: ## the long integration run (many packages; the C libraries that they want are installed)
 	@scripts/setup --dev --medium
 	@$(PYTEST) tests/integration
+
+compiler: ## a compiler that opam builds and tools on top, moved and used (30 minutes; OPAMBIN_TEST_SET=full: an hour)
+	@scripts/setup --dev --medium
+	@$(PYTEST) tests/integration/test_compiler.py
 
 format: dev ## let ruff rewrite the files
 	@$(BIN)/ruff check --quiet --fix .

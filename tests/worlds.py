@@ -40,11 +40,13 @@ class World:
         folder: Holds everything; its path should be short, because prefixes must be able to be.
         program: The opam.
         number: Worlds that share a folder but not the number share the root, and nothing else.
+        patience: How long a program may take, in seconds.
     """
 
     folder: Path
     program: str
     number: int = 0
+    patience: int = TIMEOUT
 
     @property
     def root(self) -> Path:
@@ -69,7 +71,9 @@ class World:
     @property
     def environ(self) -> dict[str, str]:
         """The environment of every program."""
-        kept = {name: os.environ[name] for name in ("LANG", "TMPDIR", "TZ", "PYTHONPATH") if name in os.environ}
+        kept = {
+            name: os.environ[name] for name in ("LANG", "TMPDIR", "TZ", "PYTHONPATH") if name in os.environ
+        }
         return kept | {
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.folder / "home"),
@@ -117,7 +121,7 @@ class World:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=TIMEOUT,
+            timeout=self.patience,
             check=False,
         )
         done = Done(found.returncode, found.stdout, found.stderr, time.monotonic() - begun)
