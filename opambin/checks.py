@@ -162,12 +162,20 @@ def _apply_update(environ: dict[str, str], item: ast.Value, env: Callable[[str],
 
 
 def _updated(old: str, op: str, new: str) -> str:
-    parts = [part for part in old.split(os.pathsep) if part and part != new]
+    """Apply one update as opam does; a value that an earlier update has added counts once.
+
+    ``:=`` and ``=:`` leave an empty item where there was nothing, which means the default in ``MANPATH``.
+    """
+    parts = [part for part in old.split(os.pathsep) if part != new] if old else []
     match op:
-        case "+=" | ":=":
+        case "+=" | "=+=":
             return os.pathsep.join([new, *parts])
-        case "=+" | "=:" | "=+=":
+        case "=+":
             return os.pathsep.join([*parts, new])
+        case ":=":
+            return os.pathsep.join([new, *(parts or [""])])
+        case "=:":
+            return os.pathsep.join([*(parts or [""]), new])
     return new
 
 

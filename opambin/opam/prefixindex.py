@@ -56,9 +56,17 @@ class PrefixIndex:
 
     def _add(self, path: str, status: os.stat_result, full: str) -> None:
         self.entries[path] = _entry(status)
-        if path.endswith(KEPT_SUFFIXES) and stat.S_ISREG(status.st_mode) and status.st_size <= KEPT_BYTES:
+        if path.endswith(KEPT_SUFFIXES):
+            self.contents.pop(path, None)
+            if stat.S_ISREG(status.st_mode) and status.st_size <= KEPT_BYTES:
+                self._keep(path, full)
+
+    def _keep(self, path: str, full: str) -> None:
+        try:
             with open(full, "rb") as file:  # noqa: PTH123 - one of thousands of paths, on the hot path
                 self.contents[path] = file.read()
+        except PermissionError:
+            return  # an edit of it can't be told then, and the package that makes one is not captured
 
     def carry(self, prefix: Path, paths: Iterable[str]) -> None:
         """Bring single paths up to date, with the folders above them; what is gone is dropped."""

@@ -390,9 +390,7 @@ def _example(document: str) -> tuple[str, str, str]:
 def test_the_document_names_every_field_and_variable() -> None:
     document = DOCUMENT.read_text()
     missing = [
-        name
-        for name in (*BUILD_FIELDS, *cone.KEY_FLAGS, *cone.ENVIRONMENT)
-        if f"`{name}`" not in document
+        name for name in (*BUILD_FIELDS, *cone.KEY_FLAGS, *cone.ENVIRONMENT) if f"`{name}`" not in document
     ]
     missing += [name for name in json.loads(canonical(inputs())) if f"`{name}`" not in document]
     assert missing == []
