@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+import os
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -19,6 +19,7 @@ from opambin.relocate.engine import LinkMode
 from opambin.relocate.spelling import Spelling
 from opambin.relocate.text import locate
 from opambin.session import Session
+from opambin.shim import is_shim, programs
 from opambin.store.store import Store
 
 if TYPE_CHECKING:
@@ -137,16 +138,18 @@ class Context:
 def real_opam(environ: Mapping[str, str]) -> str:
     """Return the path of opam; ``OPAMBIN_OPAM`` names another one than the first on the PATH.
 
+    What stands for opam in transparent mode is never it.
+
     Raises:
         UnavailableError: There is none.
     """
     wanted = environ.get("OPAMBIN_OPAM") or "opam"
-    found = shutil.which(wanted, path=environ.get("PATH"))
-    if found is None:
+    found = [path for path in programs(wanted, environ.get("PATH")) if not is_shim(path)]
+    if not found:
         raise UnavailableError(
             f"{wanted} is not on the PATH: install opam 2.1 or later (https://opam.ocaml.org/doc/Install.html)"
         )
-    return found
+    return found[0]
 
 
 def open_context(
@@ -178,9 +181,13 @@ def open_context(
 
 
 def open_store(config: Config, *, readonly: bool = False) -> tuple[Store | None, str]:
-    """Open the store; when it can't be used, return None and why."""
+    """Open the store; when it can't be used, return None and why.
+
+    One that can't be written (an image's, another user's) is opened read-only: it gives what it has.
+    """
     from opambin.errors import OpambinError
 
+    readonly = readonly or (config.cache.is_dir() and not os.access(config.cache, os.W_OK))
     try:
         return Store.open(config.cache, create=not readonly, readonly=readonly), ""
     except OpambinError as error:

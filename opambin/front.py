@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from opambin import gather, request, summary
 from opambin.context import open_context
-from opambin.errors import OpambinError
+from opambin.errors import OpambinError, UnavailableError
 from opambin.model import Package
 from opambin.opam.client import PlanFailed
 from opambin.opam.environment import refresh
@@ -182,7 +182,10 @@ def carry_out(prepared: Prepared, tell: object = print) -> Restored | None:
         return None
     if done.environment_stale:
         refresh(context.opam, context.switch)
-    _keep_statistics(context, prepared, done)
+    try:
+        _keep_statistics(context, prepared, done)
+    except UnavailableError as error:
+        say(f"opam-bin: {error}")
     return done
 
 
