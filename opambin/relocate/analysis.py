@@ -93,16 +93,9 @@ def analyse(
 
 def _suspicious(data: bytes, spelling: Spelling) -> bool:
     """Tell whether a file may hold the prefix, openly, compressed, or in pieces."""
-    if spelling.canonical in data or marshalstream.may_be_compressed(data):
+    if spelling.touches(data) or marshalstream.may_be_compressed(data):
         return True
-    if elfdata.SLASHES in data:
-        return spelling.padded in data or data.startswith((elf.MAGIC, arfile.MAGIC))
-    return spelling.padded != spelling.canonical and _short_run(spelling) and spelling.padded in data
-
-
-def _short_run(spelling: Spelling) -> bool:
-    """Tell whether the padded spelling has no run of slashes that gives it away."""
-    return elfdata.SLASHES not in spelling.padded
+    return data.startswith((elf.MAGIC, arfile.MAGIC)) and elfdata.SLASHES in data
 
 
 def _located(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:

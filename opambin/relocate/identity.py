@@ -156,7 +156,7 @@ def _linked_parts(data: bytes) -> Iterator[Part]:
     yield view[at:descriptor]
     header = read_header(data, descriptor)
     tokens = decompress(data, header) if header.compressed else data[header.body : header.end]
-    yield from all_strings(tokens)
+    yield b"".join(all_strings(tokens))
 
 
 def _values(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -261,7 +261,7 @@ def string_tokens(data: bytes, start: int, end: int, *, shortest: int = 0) -> It
 
 
 def all_strings(tokens: bytes) -> Iterator[bytes]:
-    """Yield the strings of a token stream in their order, with their opcodes; several at a time.
+    """Yield the strings of a token stream in their order, with their opcodes; many at a time.
 
     Raises:
         BadDataError: An unknown opcode, or a token that is cut off.
@@ -270,7 +270,7 @@ def all_strings(tokens: bytes) -> Iterator[bytes]:
     while True:
         match = _RUN_OVER_SHORT_STRINGS.match(tokens, at)
         stop = match.end() if match is not None else at
-        yield from _SHORT_STRINGS.findall(tokens, at, stop)
+        yield b"".join(_SHORT_STRINGS.findall(tokens, at, stop))
         if stop >= end:
             return
         token = string_at(tokens, stop, end)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opambin.model import PLACEHOLDER, Kind
+from opambin.relocate import elf
 from opambin.relocate.analysis import analyse, informational
 from opambin.relocate.identity import identity
 from opambin.relocate.rendering import render
@@ -168,6 +169,32 @@ def test_only_what_runs_counts_of_an_elf_file(section: Sec, same: bool) -> None:
     second = elf_file(rest, section)
     assert (identity(first) == identity(second)) is same
     assert (identity(archive(a=first)) == identity(archive(a=second))) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "debug"),
+    [
+        (".debug_info", True),
+        (".rela.debug_info", True),
+        (".rel.debug_line", True),
+        (".zdebug_info", True),
+        (".gnu.debuglto_.x", True),
+        (".gnu_debuglink", True),
+        (".stabstr", True),
+        (".comment", True),
+        (".comments", False),
+        (".symtab_shndx", False),
+        (".rela.text", False),
+        ("x.debug", False),
+    ],
+)
+@pytest.mark.parametrize("flags", [0, 2])
+def test_a_debug_section_has_the_name_of_one_and_is_not_loaded(name: str, debug: bool, flags: int) -> None:
+    data = elf_file(Sec(".data", b"d"), Sec(name, b"x", flags))
+    other = elf_file(Sec(".data", b"d"), Sec(name, b"y", flags))
+    counts = not debug or flags == 2
+    assert elf.parse(data).sections[2].debug is not counts
+    assert (identity(data) != identity(other)) is counts
 
 
 def test_dates_of_members_do_not_count_but_their_names_do() -> None:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PLACEHOLDER, Kind, Occurrence
 from opambin.relocate import marshal, marshalstream
+from opambin.relocate.marshalstream import all_strings, read_header, string_tokens
 from opambin.relocate.spelling import Spelling, pad
 
 if TYPE_CHECKING:
@@ -390,3 +391,24 @@ def test_ocaml_reads_what_was_rendered(tmp_path: Path) -> None:
         assert (tmp_path / "x").read_bytes() == (tmp_path / "w").read_bytes()
         again = marshal.locate((tmp_path / "w").read_bytes(), Spelling(target, pad(target)), "w")
         assert again == located
+
+
+def test_strings_taken_many_at_a_time_are_those_of_a_walk() -> None:
+    long = b"long " * 20
+    value = marshalled((1, b"a", b"", 70_000, [b"bc", b"d" * 31, b"e" * 32], (b"\x41", long), b"@" * 300, 5))
+    header = read_header(value, 0)
+    tokens = value[header.body :]
+    walked = [tokens[token.start : token.end] for token in string_tokens(tokens, 0, len(tokens))]
+    assert b"".join(all_strings(tokens)) == b"".join(walked)
+    assert len(walked) == 8
+
+
+@given(st.binary(max_size=80))
+def test_strings_of_any_bytes_are_those_of_a_walk_or_refused(tokens: bytes) -> None:
+    try:
+        walked = [tokens[token.start : token.end] for token in string_tokens(tokens, 0, len(tokens))]
+    except BadDataError:
+        with pytest.raises(BadDataError):
+            list(all_strings(tokens))
+    else:
+        assert b"".join(all_strings(tokens)) == b"".join(walked)
