@@ -97,7 +97,7 @@ def prepare(args: Sequence[str], environ: Mapping[str, str]) -> Prepared | Plain
     if isinstance(plan, PlanFailed):
         return PlainOpam()
     if not plan.actions:
-        return PlainOpam("", plan.stdout)
+        return PlainOpam("", plan.stdout + plan.stderr)
     gone = {package.name for package in plan.removes} - {package.name for package in plan.installs}
     if gone:
         # What is installed in their place must not be there before they have gone.

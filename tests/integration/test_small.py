@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-OWN_SECONDS = 3.0  # the aim is 1 s on a quiet machine
+OWN_SECONDS = 3.0  # the aim is 1 s; allowed is more where other programs keep the CPUs busy
 DESCRIPTION = "the same"
 INFORMATIONAL = (".cmt", ".cmti", ".annot")
 PROGRAM = """\
@@ -95,7 +97,7 @@ def second(request: pytest.FixtureRequest, without_sources: BuiltCorpus) -> Seco
         world.opam("switch", "set-invariant", compiler, "--switch", name, "--no-action")
         wanted.insert(0, (compiler,))
     else:
-        name = "s"
+        name = "q7"
         world.opam("switch", "create", name, compiler, "--description", DESCRIPTION)
     assert (len(str(world.prefix(name))) > len(str(built.prefix))) == (request.param == "longer")
     there = frozenset(world.installed(name))
@@ -122,7 +124,8 @@ def test_our_own_time(second: Second, record_property: Callable[[str, object], N
     own = [sum(summary["seconds"][part] for part in ("plan", "restore")) for summary in second.summaries]
     record_property("seconds", own)
     print("own time:", own)  # noqa: T201 - shown by -rP
-    assert sum(own) <= OWN_SECONDS
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert sum(own) <= OWN_SECONDS * busy
 
 
 def test_the_files_are_the_same(second: Second) -> None:
@@ -154,8 +157,10 @@ def test_opam_answers_the_same(second: Second, query: tuple[str, ...]) -> None:
 
 
 def told(text: str, switch: str, prefix: Path) -> str:
-    """Spell prefix and name of a switch the same way."""
-    return fold(text.encode(), prefix).decode().replace(switch, "@SWITCH@")
+    """Spell prefix and name of a switch the same way, and the width of columns too."""
+    spelled = fold(text.encode(), prefix).decode()
+    spelled = re.sub(rf"(?<![\w/-]){re.escape(switch)}(?![\w-])", "@SWITCH@", spelled)
+    return re.sub(r" +", " ", spelled)
 
 
 def test_opam_has_nothing_to_do(second: Second) -> None:
@@ -217,7 +222,6 @@ def test_a_dune_project_can_be_built_with_the_first_switch_gone(second: Second, 
 def test_removing_everything_leaves_nothing(second: Second) -> None:
     empty = shape(second.world.empty_switch(f"empty-{len(second.switch)}"))
     names = [package.partition(".")[0] for package in second.world.installed(second.switch)]
-    second.world.opam("switch", "set-invariant", "--formula", "[]", "--switch", second.switch, "--no-action")
-    second.world.opam("remove", "--switch", second.switch, *names)
+    second.world.opam("remove", "--switch", second.switch, "--update-invariant", *names)
     assert second.world.installed(second.switch) == []
     assert shape(second.prefix) == empty
