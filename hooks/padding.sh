@@ -105,6 +105,13 @@ opambin_map_build_directory() {
   export BUILD_PATH_PREFIX_MAP
 }
 
+# What ocamlfind prints comes from findlib.conf, which has the true spelling. These two go before what it says.
+opambin_pad_findlib() {
+  [ -f "$opambin_prefix/lib/findlib.conf" ] || return 0
+  [ -n "${OCAMLPATH-}" ] || export OCAMLPATH="$opambin_padded/lib"
+  [ -n "${OCAMLFIND_DESTDIR-}" ] || export OCAMLFIND_DESTDIR="$opambin_padded/lib"
+}
+
 # opambin_prepare: change the environment of the command that follows, and set opambin_words (see opambin_list).
 opambin_prepare() {
   # Lengths count bytes only in the C locale; LC_ALL is put back for the command.
@@ -119,6 +126,7 @@ opambin_prepare() {
     opambin_pad_environment
     [ "$OPAMBIN_OCAMLLIB" = no ] || [ ! -f "$opambin_prefix/lib/ocaml/Makefile.config" ] ||
       export OCAMLLIB="$opambin_padded/lib/ocaml"
+    opambin_pad_findlib
     case "$*" in *"$opambin_prefix"*) opambin_list "$@" ;; esac
   fi
   if [ "$opambin_locale" = unset ]; then unset LC_ALL; else LC_ALL=$opambin_locale; fi

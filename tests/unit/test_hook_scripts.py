@@ -139,6 +139,23 @@ class TestWrappers:
         root.mark("recipe", NAME).write_text("OPAMBIN_OCAMLLIB=no\n")
         assert "\nOCAMLLIB=" not in root.run(hook, "env").stdout
 
+    def test_ocamlfind_is_told_the_padded_spelling_when_it_is_there(self, root: Root, hook: str) -> None:
+        root.open()
+        (root.prefix / "lib").mkdir(parents=True, exist_ok=True)
+        assert "OCAMLFIND_DESTDIR=" not in root.run(hook, "env").stdout
+        (root.prefix / "lib/findlib.conf").touch()
+        told = root.run(hook, "env").stdout.splitlines()
+        assert f"OCAMLPATH={root.long}/lib" in told
+        assert f"OCAMLFIND_DESTDIR={root.long}/lib" in told
+
+    def test_what_the_user_told_ocamlfind_stays(self, root: Root, hook: str) -> None:
+        root.open()
+        (root.prefix / "lib").mkdir(parents=True, exist_ok=True)
+        (root.prefix / "lib/findlib.conf").touch()
+        told = root.run(hook, "env", OCAMLPATH="/mine", OCAMLFIND_DESTDIR="/there").stdout.splitlines()
+        assert "OCAMLPATH=/mine" in told
+        assert "OCAMLFIND_DESTDIR=/there" in told
+
     def test_a_recipe_switches_padding_off_and_sets_variables(self, root: Root, hook: str) -> None:
         root.open()
         root.mark("recipe", NAME).write_text("OPAMBIN_PAD=no\nexport FLAVOUR='a b'\n")
