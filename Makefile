@@ -29,10 +29,10 @@ lint: dev ## ruff, mypy, import-linter
 	@$(BIN)/lint-imports --no-cache >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 
 unit: dev ## unit and behaviour tests: no opam needed, seconds
-	@$(PYTEST) tests/unit tests/behaviour
+	@$(PYTEST) tests/unit tests/behaviour -m "not integration"
 
 integration: dev ## tests with a real opam on a small set of packages
-	@$(PYTEST) tests/integration -m "not slow"
+	@$(PYTEST) -m "integration and not slow"
 
 medium: ## the long integration run (many packages; the C libraries that they want are installed)
 	@scripts/setup --dev --medium

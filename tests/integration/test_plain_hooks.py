@@ -8,11 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from trees import changes_problems, differences, metadata_differences, shape
+from trees import changes_problems, differences, lost_folders, metadata_differences, shape
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from conftest import BuiltCorpus
     from worlds import World
 
 pytestmark = pytest.mark.integration
@@ -162,3 +163,31 @@ def test_a_killed_session_does_no_harm(world: World, killed: str) -> None:
     world.opam("install", "--switch", second, "lone", "slow", "leaf")
     assert world.built == []
     assert differences(world.prefix(killed), world.prefix(second)) == []
+
+
+def test_real_packages_are_placed_in_a_plain_session(built_corpus: BuiltCorpus) -> None:
+    world, corpus, switch = built_corpus.world, built_corpus.corpus, "plain-session-with-hits"
+    world.opam("switch", "create", switch, corpus.compiler, "--description", "the same")
+    prefix = world.prefix(switch)
+    snapshots = world.manifests
+    done = world.opam("install", "--switch", switch, *corpus.packages)
+    assert "restored" in done.text
+    assert "left to opam" not in done.text
+    made = [
+        path.name for path in (prefix / ".opam-switch/build").rglob("*") if path.name in ("log", "caml_z.o")
+    ]
+    assert made == [], "dune writes a log, and zarith's make an object file"
+    assert world.manifests == snapshots
+    assert differences(built_corpus.prefix, prefix) == []
+    assert metadata_differences(built_corpus.prefix, prefix) == []
+    assert lost_folders(built_corpus.prefix, prefix) == lost_folders(prefix, built_corpus.prefix) == []
+    assert changes_problems(prefix) == []
+
+    world.opam("reinstall", "--switch", switch, "re")
+    assert world.manifests == snapshots, "the same build gives the same snapshot"
+    assert differences(built_corpus.prefix, prefix) == []
+    assert changes_problems(prefix) == []
+
+    world.opam("remove", "--switch", switch, *corpus.names)
+    kept = [path for path in shape(prefix) if path.startswith(("lib/re", "lib/zarith", "bin/"))]
+    assert kept == []
