@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,12 +54,17 @@ NOT_FOR_REAL = frozenset(
         "--inplace-build",
         "--safe",
         "--readonly",
+        "--list-pending",
+        "--forget-pending",
+        "--unpin",
+        "--no",
         "--help",
         "--version",
         "--git-version",
     )
 )
 """Options with which nothing gets installed, or otherwise than we do; such a command is opam's alone."""
+_NOT_FOR_REAL_VARIABLES = ("OPAMNO", "OPAMSHOW", "OPAMDRYRUN", "OPAMFAKE", "OPAMDOWNLOADONLY", "OPAMSAFE")
 
 
 _DECISIVE = (
@@ -70,7 +75,7 @@ _DECISIVE = (
 )
 """Options whose meaning matters to us."""
 _KNOWN = frozenset(
-    (*_DECISIVE, "--yes", "--no", "--debug", "--verbose", "--restore", "--set-root", "--locked", "--strict")
+    (*_DECISIVE, "--yes", "--debug", "--verbose", "--restore", "--set-root", "--locked", "--strict")
 )
 
 
@@ -85,6 +90,10 @@ class Request:
         flags: Those of ``with-test``, ``with-doc`` and ``with-dev-setup`` that it switches on.
         switch: The switch that it names.
         options: Its long options, without values.
+        places: The folders and files that it names, as written.
+        values: Values of long options.
+        yes: Whether it answers opam's questions with yes.
+        pretended: Whether the environment keeps opam from installing anything.
     """
 
     args: tuple[str, ...]
@@ -93,11 +102,15 @@ class Request:
     flags: frozenset[str] = frozenset()
     switch: str | None = None
     options: frozenset[str] = frozenset()
+    places: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    yes: bool = False
+    pretended: bool = False
 
     @property
     def for_real(self) -> bool:
         """Whether something would get built or installed."""
-        return not self.options & NOT_FOR_REAL
+        return not self.options & NOT_FOR_REAL and not self.pretended
 
     def flags_of(self, name: str, *, pinned: bool) -> dict[str, bool]:
         """Return the build flags of one package: they hold for what was asked for, not for dependencies."""
@@ -110,7 +123,7 @@ def parse(args: Sequence[str], environ: Mapping[str, str]) -> Request:
     words: list[str] = []
     options: set[str] = set()
     shorts: set[str] = set()
-    switch = None
+    values: dict[str, str] = {}
     rest = list(args)
     while rest:
         word = rest.pop(0)
@@ -123,8 +136,8 @@ def parse(args: Sequence[str], environ: Mapping[str, str]) -> Request:
             options.add(option)
             if not equals and option[2:] in _VALUED_LONG and rest:
                 value = rest.pop(0)
-            if option == "--switch":
-                switch = value
+            if value:
+                values[option] = value
         elif word.startswith("-") and len(word) > 1:
             letters = word[1:]
             valued = next((at for at, letter in enumerate(letters) if letter in _VALUED_SHORT), len(letters))
@@ -133,15 +146,29 @@ def parse(args: Sequence[str], environ: Mapping[str, str]) -> Request:
                 rest.pop(0)
         else:
             words.append(word)
+    places = tuple(word for word in words if not _ATOM.match(word) or "/" in word)
     found = {name for word in words if "/" not in word for name in _atoms(word)}
     return Request(
         tuple(args),
         frozenset(found),
-        any(not _ATOM.match(word) or "/" in word for word in words),
+        bool(places),
         _flags(options, shorts, environ),
-        switch,
+        values.get("--switch"),
         frozenset(options),
+        places,
+        values,
+        _says_yes(options, shorts, values, environ),
+        any(environ.get(name, "").lower() not in _FALSE for name in _NOT_FOR_REAL_VARIABLES),
     )
+
+
+def _says_yes(
+    options: set[str], shorts: set[str], values: Mapping[str, str], environ: Mapping[str, str]
+) -> bool:
+    level = values.get("--confirm-level") or environ.get("OPAMCONFIRMLEVEL", "")
+    if "--yes" in options or "y" in shorts or level in ("yes", "unsafe-yes"):
+        return True
+    return environ.get("OPAMYES", "").lower() not in _FALSE
 
 
 def _unabridged(option: str) -> str:

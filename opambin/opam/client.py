@@ -167,7 +167,9 @@ class Opam:
 
         with tempfile.TemporaryDirectory(prefix="opambin-plan-") as directory:
             answer = Path(directory, "plan.json")
-            done = self.run([*args, "--show-actions", f"--json={answer}"], capture=True)
+            # before the arguments, because behind -- nothing is an option
+            verb, *rest = args
+            done = self.run([verb, "--show-actions", f"--json={answer}", *rest], capture=True)
             if not done.ok:
                 return PlanFailed(done.code, done.stdout, done.stderr)
             text = answer.read_text(encoding="utf-8") if answer.exists() else "{}"
