@@ -97,6 +97,23 @@ class HooksCondition:
     others: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TransparentCondition:
+    """The program that stands for opam.
+
+    Attributes:
+        shim: Its path.
+        real: The opam that it stands for.
+        program: The opam-bin that it calls.
+        first: Whether it is what ``opam`` means here.
+    """
+
+    shim: str
+    real: str
+    program: str
+    first: bool
+
+
 class SessionState(StrEnum):
     """What there is of an opam session in a switch."""
 
@@ -136,6 +153,7 @@ class Condition:
         opam: The program.
         root: opam's root.
         hooks: What of us is in the root.
+        transparent: The program that stands for opam; None when there is none.
         switches: All switches of the root, the current one among them.
         problems: What is broken.
         notes: What is no fault, but good to know.
@@ -146,6 +164,7 @@ class Condition:
     store: StoreCondition | None = None
     root: Root | None = None
     hooks: HooksCondition | None = None
+    transparent: TransparentCondition | None = None
     switches: list[SwitchCondition] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -21,6 +21,7 @@ from opambin.condition import (
     StoreCondition,
     StoreState,
     SwitchCondition,
+    TransparentCondition,
 )
 from opambin.config import load
 from opambin.errors import OpambinError
@@ -58,6 +59,7 @@ def look(environ: Mapping[str, str], *, full: bool = False) -> Condition:
     _root(found, environ, version)
     if found.root is not None:
         _hooks(found, found.root)
+        _transparent(found, found.root, environ)
         if found.config is not None:
             _switches(found, found.config, found.root, environ)
     return found
@@ -204,6 +206,27 @@ def _judge_hooks(found: Condition, plan: InitPlan, *, installed: bool) -> None:
         found.blame(f"'opam bin' does not work: {link} leads to {link.readlink()}, which is gone", INIT)
     elif installed and plan.writes_link:
         found.blame(f"'opam bin' does not run this program: see {link}", INIT)
+
+
+def _transparent(found: Condition, root: Root, environ: Mapping[str, str]) -> None:
+    """Look at the program that stands for opam, where there is one."""
+    from opambin.place import Place
+    from opambin.shim import Shim, programs
+
+    path = Place(root.path).shim
+    shim = Shim.read(path)
+    if shim is None:
+        return
+    first = os.path.realpath(next(programs("opam", environ.get("PATH")), "")) == os.path.realpath(path)
+    found.transparent = TransparentCondition(str(path), shim.real, shim.program, first)
+    if not shim.works:
+        gone = next(it for it in (shim.real, shim.program, shim.python) if not os.access(it, os.X_OK))
+        found.blame(f"{path} stands for opam, but {gone} is gone", "run 'opam-bin init --transparent'")
+    elif not first:
+        found.notes.append(
+            f"{path.parent} is not before opam on the PATH: plain opam commands don't restore here, unless a"
+            " shell function does it (see 'opam-bin env')"
+        )
 
 
 def _switches(found: Condition, config: Config, root: Root, environ: Mapping[str, str]) -> None:

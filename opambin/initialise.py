@@ -23,6 +23,7 @@ from opambin.launcher import INTERPRETER_FILE, RUN_FILE, interpreter_script, run
 from opambin.opam import hooklist
 from opambin.place import Place
 from opambin.resources import hooks_directory
+from opambin.shim import Shim
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,7 @@ class InitPlan:
         program: What the link shall lead to.
         peers: Hooks of OCaml's opam-bin.
         foreign: Hooks of others, which stay.
+        transparent: Whether there is a program that stands for opam, now or afterwards.
         keep_original: Whether ``config`` is the configuration before us, to be kept.
     """
 
@@ -87,6 +89,7 @@ class InitPlan:
     peers: tuple[Configured, ...]
     foreign: tuple[Configured, ...]
     keep_original: bool
+    transparent: bool = False
 
     @property
     def writes_link(self) -> bool:
@@ -109,27 +112,33 @@ class InitPlan:
                 "target": str(self.program) if self.program else None,
                 "state": str(self.link),
             },
+            "transparent": self.transparent,
             "peer_hooks": [str(hook) for hook in self.peers],
             "other_hooks": [str(hook) for hook in self.foreign],
         }
 
 
-def plan_init(root: Path, program: Path | None, *, replace_peer: bool = False) -> InitPlan:
+def plan_init(
+    root: Path, program: Path | None, *, replace_peer: bool = False, stand_for: str = ""
+) -> InitPlan:
     """Find out what has to be done so that opam-bin works in a root.
 
     Args:
         root: The opam root.
         program: The ``opam-bin`` program that ``opam bin`` shall run.
         replace_peer: Take out the hooks of OCaml's opam-bin, and take its link.
+        stand_for: The opam that a program of ours shall stand for; empty: one that is there stays, and is
+            brought up to date.
 
     Raises:
-        UnavailableError: There is no opam root.
+        UnavailableError: There is no opam root, or no program that could be called in opam's place.
         BadDataError: Its configuration can't be read.
     """
     place = Place(root)
     data, config = place.read_config()
     if config is None:
         raise UnavailableError(f"{root} is not an opam root (no config in it): run 'opam init' first")
+    shim = _shim(place, program, stand_for)
     link = _link_state(place, program)
     if replace_peer and link is LinkState.FOREIGN and place.link.is_symlink():
         link = LinkState.STALE
@@ -137,12 +146,13 @@ def plan_init(root: Path, program: Path | None, *, replace_peer: bool = False) -
         place,
         data,
         changes=hooklist.adding(config, replace_peer=replace_peer),
-        files=tuple(file for file in _scripts(place) if not file.is_there()),
+        files=tuple(file for file in [*_scripts(place), *shim] if not file.is_there()),
         link=link,
         program=program,
         peers=hooklist.peers(config),
         foreign=hooklist.foreign(config),
         keep_original=not hooklist.removing(config),
+        transparent=bool(shim),
     )
 
 
@@ -179,6 +189,17 @@ def _scripts(place: Place) -> list[ScriptFile]:
     return files + [
         ScriptFile(place.hooks / name, os.fsencode(text), 0o644) for name, text in generated.items()
     ]
+
+
+def _shim(place: Place, program: Path | None, stand_for: str) -> list[ScriptFile]:
+    """Return the program that stands for opam; none when it is neither wanted nor there."""
+    there = Shim.read(place.shim)
+    if program is None and stand_for:
+        raise UnavailableError("there is no opam-bin program in this environment that could stand for opam")
+    if program is None or not (stand_for or there):
+        return []
+    shim = Shim.of(stand_for or there.real if there else stand_for, program)
+    return [ScriptFile(place.shim, shim.render(), 0o755)]
 
 
 def _link_state(place: Place, program: Path | None) -> LinkState:

@@ -43,6 +43,11 @@ class Place:
         return self.home / "hooks"
 
     @property
+    def shim(self) -> Path:
+        """The program that stands for opam, where transparent mode is on."""
+        return self.home / "shim" / "opam"
+
+    @property
     def original(self) -> Path:
         """The configuration as it was before the first init."""
         return self.home / "config.before"

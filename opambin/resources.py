@@ -17,6 +17,16 @@ def patches_directory() -> Path:
     return _directory("patches")
 
 
+def shim_file() -> Path:
+    """Return the script that stands for opam."""
+    return _directory("shim") / "opam"
+
+
+def templates_directory() -> Path:
+    """Return the directory of the templates of pages."""
+    return _PACKAGE / "templates"
+
+
 def package_directory() -> Path:
     """Return the directory that has to be on ``sys.path`` for ``import opambin``."""
     return _PACKAGE.parent

@@ -122,7 +122,7 @@ def _leftovers(place: Place) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     removes: list[Path] = []
     keeps: list[str] = []
     peer = (place.home / PEER_PROGRAM).exists()
-    ours = {place.hooks.name, place.original.name, place.record.name, "session"}
+    ours = {place.hooks.name, place.original.name, place.record.name, place.shim.parent.name, "session"}
     for path in sorted(place.home.iterdir()) if place.home.is_dir() else ():
         if path.name in ours or not (peer or path.name == STORE):
             removes.append(path)

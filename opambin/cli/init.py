@@ -51,7 +51,12 @@ def confirm(question: str, *, yes: bool) -> None:
 @click.option(
     "--replace-peer", is_flag=True, help="Take out the hooks of OCaml's opam-bin, and take over its link."
 )
-def command(root: Path | None, yes: bool, dry_run: bool, as_json: bool, replace_peer: bool) -> None:
+@click.option(
+    "--transparent", is_flag=True, help="Also write a program that stands for opam; see 'opam-bin env'."
+)
+def command(
+    *, root: Path | None, yes: bool, dry_run: bool, as_json: bool, replace_peer: bool, transparent: bool
+) -> None:
     """Set opam-bin up in an opam root.
 
     Adds hooks to opam's configuration, so that plain 'opam install' uses the cache and fills it, and a link
@@ -65,19 +70,32 @@ def command(root: Path | None, yes: bool, dry_run: bool, as_json: bool, replace_
     place = opam_root(root)
     opam = Opam(real_opam(os.environ), root=place)
     opam.check_supported()
-    plan = plan_init(place, own_program(), replace_peer=replace_peer)
+    stand_for = opam.program if transparent else ""
+    plan = plan_init(place, own_program(), replace_peer=replace_peer, stand_for=stand_for)
     if plan.peers and not replace_peer:
-        plan = _without_peer(plan, asks=not (yes or dry_run or as_json))
+        _agree_to_replace(plan, asks=not (yes or dry_run or as_json))
+        plan = plan_init(place, own_program(), replace_peer=True, stand_for=stand_for)
     if as_json:
         click.echo(json.dumps({**plan.as_dict(), "dry_run": dry_run}, indent=1))
     else:
         show(plan)
-    if dry_run or plan.empty:
-        return
-    confirm(f"Change {place} like this?", yes=yes)
-    init(plan, opam)
-    if not as_json:
-        click.echo("opam-bin is set up; the next 'opam install' uses it.")
+    if not (dry_run or plan.empty):
+        confirm(f"Change {place} like this?", yes=yes)
+        init(plan, opam)
+        if not as_json:
+            click.echo("opam-bin is set up; the next 'opam install' uses it.")
+    if plan.transparent and not (dry_run or as_json):
+        tell_transparent(transparent=transparent)
+
+
+def tell_transparent(*, transparent: bool) -> None:
+    """Tell how a shell comes into transparent mode, or that the root is in it."""
+    if transparent:
+        click.echo(
+            """For each shell, or its start-up file: eval "$(opam-bin env)"  (fish: opam-bin env | source)"""
+        )
+    else:
+        click.echo("Transparent mode stays on ('opam-bin uninstall' ends it).")
 
 
 def show(plan: InitPlan) -> None:
@@ -95,8 +113,11 @@ def show(plan: InitPlan) -> None:
         click.echo(
             "".join(f"  + {print_value(new)}\n" for new in change.after if new not in change.before), nl=False
         )
-    if plan.files:
-        click.echo(f"{plan.place.hooks}: {len(plan.files)} files")
+    hooks = [file for file in plan.files if file.path != plan.place.shim]
+    if hooks:
+        click.echo(f"{plan.place.hooks}: {len(hooks)} files")
+    if len(hooks) != len(plan.files):
+        click.echo(f"{plan.place.shim}: stands for opam")
     if plan.writes_link:
         click.echo(f"{plan.place.link} -> {plan.program}")
     if plan.link is LinkState.FOREIGN:
@@ -112,10 +133,9 @@ def show(plan: InitPlan) -> None:
         click.echo(PEER_REPOSITORY_HINT)
 
 
-def _without_peer(plan: InitPlan, *, asks: bool) -> InitPlan:
-    """Have the hooks of OCaml's opam-bin replaced when the user wants that: both together can't work."""
+def _agree_to_replace(plan: InitPlan, *, asks: bool) -> None:
+    """Go on only when the user wants the hooks of OCaml's opam-bin replaced: both together can't work."""
     from opambin.errors import MisuseError
-    from opambin.initialise import plan_init
 
     for hook in plan.peers:
         click.echo(f"OCaml's opam-bin: {hook}", err=True)
@@ -124,4 +144,3 @@ def _without_peer(plan: InitPlan, *, asks: bool) -> InitPlan:
             "OCaml's opam-bin is configured in this root: pass --replace-peer to replace its hooks"
         )
     click.confirm("Both can't work together. Replace its hooks by ours?", default=False, abort=True)
-    return plan_init(plan.place.root, plan.program, replace_peer=True)

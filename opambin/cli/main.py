@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "Show configuration, hooks, store and switch.",
     "verify": "Check every snapshot and object of the store.",
     "gc": "Remove what is left over from interrupted writes and what no snapshot needs.",
+    "env": "Print what a shell evaluates so that plain opam commands restore, too.",
     "uninstall": "Take opam-bin out of an opam root.",
     "completion": "Print the script that makes a shell complete commands and options.",
 }
@@ -79,9 +80,11 @@ def run() -> int:
         sys.stdout.flush()  # so that a closed pipe is met here
     except OpambinError as error:
         print(f"opam-bin: {error}", file=sys.stderr)
+        _fall_back()
         return error.exit_code
     except click.ClickException as error:
         error.show()
+        _fall_back()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         print("opam-bin: interrupted", file=sys.stderr)
@@ -93,8 +96,18 @@ def run() -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: a user is not to see a stack trace
         from opambin import crash
 
-        return crash.report(error)
+        failed = crash.report(error)
+        _fall_back()
+        return failed
     return code if isinstance(code, int) else 0
+
+
+def _fall_back() -> None:
+    """Let opam do what it was asked for in the first place, where it was (see :mod:`opambin.cli.standin`)."""
+    from opambin.cli import standin
+
+    if standin.stands_for_opam(sys.argv, os.environ):
+        standin.let_opam_do_it(sys.argv, os.environ)
 
 
 if __name__ == "__main__":

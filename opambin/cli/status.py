@@ -56,6 +56,9 @@ def lines(found: Condition) -> list[str]:
     said.append(f"Opam: {_opam(found)}")
     said.append(f"Root: {_root(found)}")
     said += _hooks(found)
+    if found.transparent is not None:
+        here = "" if found.transparent.first else ", not on the PATH here"
+        said.append(f"Transparent: {found.transparent.shim} for {found.transparent.real}{here}")
     said += [f"Switch: {_switch(switch)}" for switch in found.switches if _worth_telling(switch)]
     said += [f"Note: {note}" for note in found.notes]
     for problem in found.problems:
@@ -157,5 +160,6 @@ def values(found: Condition) -> dict[str, object]:
         if found.root is None
         else {"path": str(found.root.path), "format": ".".join(map(str, found.root.format))},
         "hooks": asdict(found.hooks) if found.hooks is not None else None,
+        "transparent": asdict(found.transparent) if found.transparent is not None else None,
         "switches": [asdict(switch) for switch in found.switches],
     }

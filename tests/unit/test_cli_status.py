@@ -69,7 +69,8 @@ def test_json_keeps_its_shape(cli: Cli) -> None:
     set_up(cli, "s1")
     found = cli("status", "--json", "--full").json
     assert list(found) == [
-        *("version", "ok", "problems", "notes", "settings", "store", "opam", "root", "hooks", "switches"),
+        *("version", "ok", "problems", "notes", "settings", "store", "opam", "root", "hooks"),
+        *("transparent", "switches"),
     ]
     assert found["ok"] is True
     assert found["settings"][0] == {
