@@ -178,7 +178,7 @@ def _make_file(store: Store, job: _Job, target: Target, problems: dict[str, Opam
         source = store.objects.path(entry.digest, executable=bool(entry.mode & 0o111), size=entry.size)
         engine.place(
             source,
-            Path(f"{job.base}/{entry.path}"),
+            f"{job.base}/{entry.path}",
             entry.occurrences,
             target.encoded,
             engine.Placing(entry.mode, target.link, replace=False),

@@ -23,6 +23,10 @@ _UNSUPPORTED = frozenset(
         errno.ETXTBSY,
     }
 )
+_NO_CLONES = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY})
+"""Errors that tell about a file system; other refusals are about one file."""
+_without_clones: set[tuple[int, int]] = set()
+"""Pairs of devices between which this process need not try again; threads may add to it at any time."""
 _CHUNK = 1 << 30  # bytes for one call; the kernel copies at most 2 GiB at a time
 
 
@@ -44,12 +48,7 @@ def copy(source: int, target: int, size: int) -> Way:
     """
     if size == 0:
         return Way.COPY
-    try:
-        fcntl.ioctl(target, FICLONE, source)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-    else:
+    if _clone(source, target):
         return Way.REFLINK
     done = _copy_range(source, target, size)
     while done < size:
@@ -58,6 +57,23 @@ def copy(source: int, target: int, size: int) -> Way:
             raise BadDataError("source of a copy", "shorter than it was", expected=size, observed=done)
         done += count
     return Way.COPY
+
+
+def _clone(source: int, target: int) -> bool:
+    """Let two files share their bytes; tell whether the file system did."""
+    devices = os.fstat(source).st_dev, os.fstat(target).st_dev
+    if devices in _without_clones:
+        return False
+    try:
+        fcntl.ioctl(target, FICLONE, source)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        # Between parts of one overlay some files can be cloned and others not.
+        if error.errno in _NO_CLONES or (error.errno == errno.EXDEV and devices[0] != devices[1]):
+            _without_clones.add(devices)
+        return False
+    return True
 
 
 def _copy_range(source: int, target: int, size: int) -> int:

@@ -10,7 +10,7 @@ import errno
 import itertools
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Self
@@ -20,7 +20,7 @@ from opambin.relocate import arfile, camlobj, elf, rendering
 from opambin.relocate.copying import Way, copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from opambin.model import Occurrence
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from opambin.relocate.rendering import Patch
     from opambin.relocate.spelling import Spelling
 
+    Name = str | Path
+
 _LINKABLE = (elf.MAGIC, arfile.MAGIC, camlobj.MAGIC)
 _TEMPORARY_PREFIX = ".opambin-"
 _COUNTER = itertools.count()
 _PRIVATE = 0o600
 _NO_LINKS = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
+_OLD = os.O_RDONLY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -101,7 +104,7 @@ class Placing:
 
 
 def place(
-    source: Path, destination: Path, occurrences: Sequence[Occurrence], target: bytes, how: Placing
+    source: Name, destination: Name, occurrences: Sequence[Occurrence], target: bytes, how: Placing
 ) -> Placed:
     """Put an object at its place under a prefix.
 
@@ -119,16 +122,19 @@ def place(
     """
     try:
         rendering.check(occurrences, target)
-        with _opened(source) as descriptor:
+        descriptor = os.open(source, _OLD)
+        try:
             status = os.fstat(descriptor)
-            if not occurrences and how.link is LinkMode.HARD and _linkable(descriptor, status, how):
-                linked = _linked(source, status, destination, how)
+            if how.link is LinkMode.HARD and not occurrences and _linkable(descriptor, status, how):
+                linked = _linked(source, status, os.fspath(destination), how)
                 if linked is not None:
                     return linked
-            if rendering.in_place(occurrences):
-                patches = rendering.plan(occurrences, target, lambda at, size: os.pread(descriptor, size, at))
+            patches = _patches(descriptor, occurrences, target)
+            if patches is not None:
                 return _copied(descriptor, status.st_size, patches, destination, how)
             content = rendering.render(_read(descriptor, status.st_size), occurrences, target)
+        finally:
+            os.close(descriptor)
         with _Output(destination, how) as output:
             _write(output.descriptor, content, 0)
             return output.finish(Way.WRITE)
@@ -158,10 +164,13 @@ def canonicalise(
     if analysis.content is None:
         return Canonicalised(changed=False)
     content = rendering.render(analysis.content, analysis.occurrences, spelling.canonical)
-    with _opened(path) as descriptor:
+    descriptor = os.open(path, _OLD)
+    try:
         before = os.fstat(descriptor)
         if before.st_size == len(content) and _read(descriptor, before.st_size) == content:
             return Canonicalised(changed=False)
+    finally:
+        os.close(descriptor)
     with _Output(path, Placing(stat.S_IMODE(before.st_mode))) as output:
         _write(output.descriptor, content, 0)
         after = os.fstat(output.descriptor)
@@ -170,17 +179,17 @@ def canonicalise(
         os.utime(output.descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
         output.finish(Way.WRITE)
     for other in others:
-        _relink(path, other)
+        _relink(path, os.fspath(other))
     return Canonicalised(changed=True, links_left=before.st_nlink - 1 - len(others))
 
 
 class _Output:
     """A file that is being written, under its own name or a temporary one; it vanishes on failure."""
 
-    def __init__(self, destination: Path, how: Placing) -> None:
-        self._destination = destination
+    def __init__(self, destination: Name, how: Placing) -> None:
+        self._destination = os.fspath(destination)
         self._how = how
-        self._path = _temporary(destination) if how.replace else destination
+        self._path = _temporary(self._destination) if how.replace else self._destination
         self._finished = False
         self.descriptor = os.open(self._path, _NEW, _PRIVATE)
 
@@ -192,26 +201,26 @@ class _Output:
         os.fchmod(self.descriptor, self._how.mode)
         status = os.fstat(self.descriptor)
         if self._how.replace:
-            self._path.replace(self._destination)
+            os.replace(self._path, self._destination)  # noqa: PTH105 - hot path
         self._finished = True
         return _placed(status, way)
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
         if not self._finished:
-            self._path.unlink()
+            os.unlink(self._path)  # noqa: PTH108 - hot path
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _patches(descriptor: int, occurrences: Sequence[Occurrence], target: bytes) -> list[Patch] | None:
+    """Return what is to be written over a copy of an object; None when it has to be made as a whole."""
+    if not occurrences:
+        return []
+    if not rendering.in_place(occurrences):
+        return None
+    return rendering.plan(occurrences, target, lambda at, size: os.pread(descriptor, size, at))
 
 
-def _copied(descriptor: int, size: int, patches: list[Patch], destination: Path, how: Placing) -> Placed:
+def _copied(descriptor: int, size: int, patches: list[Patch], destination: Name, how: Placing) -> Placed:
     with _Output(destination, how) as output:
         way = copy(descriptor, output.descriptor, size)
         for patch in patches:
@@ -223,7 +232,7 @@ def _linkable(descriptor: int, status: os.stat_result, how: Placing) -> bool:
     return stat.S_IMODE(status.st_mode) == how.mode and os.pread(descriptor, 8, 0).startswith(_LINKABLE)
 
 
-def _linked(source: Path, status: os.stat_result, destination: Path, how: Placing) -> Placed | None:
+def _linked(source: Name, status: os.stat_result, destination: str, how: Placing) -> Placed | None:
     """Make a hard link; None when the file system will not."""
     path = _temporary(destination) if how.replace else destination
     try:
@@ -237,15 +246,16 @@ def _linked(source: Path, status: os.stat_result, destination: Path, how: Placin
     return _placed(status, Way.LINK)
 
 
-def _rename_link(path: Path, destination: Path) -> None:
+def _rename_link(path: str, destination: str) -> None:
     """Rename a link over a file that may be the same inode already: then the kernel renames nothing."""
     try:
-        path.replace(destination)
+        os.replace(path, destination)  # noqa: PTH105 - hot path
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - hot path
 
 
-def _relink(path: Path, other: Path) -> None:
+def _relink(path: Path, other: str) -> None:
     temporary = _temporary(other)
     os.link(path, temporary)
     _rename_link(temporary, other)
@@ -255,8 +265,9 @@ def _placed(status: os.stat_result, way: Way) -> Placed:
     return Placed(status.st_size, status.st_mtime_ns, status.st_ino, stat.S_IMODE(status.st_mode), way)
 
 
-def _temporary(destination: Path) -> Path:
-    return destination.parent / f"{_TEMPORARY_PREFIX}{os.getpid()}-{next(_COUNTER)}"
+def _temporary(destination: str) -> str:
+    folder, slash, _ = destination.rpartition("/")
+    return f"{folder}{slash}{_TEMPORARY_PREFIX}{os.getpid()}-{next(_COUNTER)}"
 
 
 def _read(descriptor: int, size: int) -> bytes:

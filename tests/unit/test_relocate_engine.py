@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,45 @@ def test_a_copy_works_where_the_kernel_offers_nothing_better(
     destination = stored.parent.parent / "prefix" / "x"
     assert place(stored, destination, (), TARGET, Placing(0o644)).way is Way.COPY
     assert destination.read_bytes() == stored.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        pytest.param(errno.EOPNOTSUPP, 1, id="the file system can't"),
+        pytest.param(errno.ETXTBSY, 3, id="this file can't"),
+        pytest.param(errno.EXDEV, 3, id="two parts of one overlay"),
+    ],
+)
+def test_a_file_system_without_clones_is_asked_once(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, error: int, tries: int
+) -> None:
+    asked = []
+
+    def refuse(*call: object) -> int:
+        asked.append(call)
+        raise OSError(error, "no")
+
+    monkeypatch.setattr("opambin.relocate.copying._without_clones", set())
+    monkeypatch.setattr("opambin.relocate.copying.fcntl.ioctl", refuse)
+    stored.write_bytes(b"content")
+    for name in ("a", "b", "c"):
+        destination = str(stored.parent.parent / "prefix" / name)
+        assert place(str(stored), destination, (), TARGET, Placing(0o644, replace=False)).way is Way.COPY
+    assert len(asked) == tries
+
+
+def test_a_clone_shares_all_bytes(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def clone(target: int, request: int, source: int) -> int:
+        assert request == 0x40049409
+        return os.write(target, os.pread(source, 100, 0))
+
+    monkeypatch.setattr("opambin.relocate.copying._without_clones", set())
+    monkeypatch.setattr("opambin.relocate.copying.fcntl.ioctl", clone)
+    stored.write_bytes(b"content")
+    destination = stored.parent.parent / "prefix" / "x"
+    assert place(stored, destination, (), TARGET, Placing(0o644)).way is Way.REFLINK
+    assert destination.read_bytes() == b"content"
 
 
 @pytest.mark.parametrize(
