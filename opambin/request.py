@@ -136,7 +136,7 @@ def parse(args: Sequence[str], environ: Mapping[str, str]) -> Request:
             options.add(option)
             if not equals and option[2:] in _VALUED_LONG and rest:
                 value = rest.pop(0)
-            if value:
+            if value or option == "--switch":
                 values[option] = value
         elif word.startswith("-") and len(word) > 1:
             letters = word[1:]
