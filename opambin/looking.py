@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.model import Bound, Edit, Symbol
-from opambin.provided import BYTECODE_SUFFIXES, file_symbols
+from opambin.provided import BYTECODE_SUFFIXES, bytecode_alone, file_symbols
 from opambin.relocate import analysis
 from opambin.relocate.dynamic import needed_libraries
 
@@ -90,11 +90,8 @@ def look_at(context: Context, files: FileList, before: PrefixIndex | None, *, ke
             _look_at_file(context, look, seen, keep_length=keep_length)
         else:
             _look_at_other(context, look, seen)
-    if not any(symbol.kind == "cmx" for symbol in look.provides):
-        # Native code names the same imports, and is quicker to read than large libraries of bytecode.
-        for seen in look.seen:
-            if seen.path.endswith(BYTECODE_SUFFIXES):
-                _add_symbols(context, look, seen.path)
+    for path in bytecode_alone([seen.path for seen in look.seen]):
+        _add_symbols(context, look, path)
     for path in files.edited:
         _look_at_edit(context, look, path, before)
     return look

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from opambin.opam.interpolation import Value
 
 BYTECODE_SUFFIXES = (".cmo", ".cma")
-UNIT_SUFFIXES = (".cmi", ".cmx", ".cmxa", *BYTECODE_SUFFIXES)
+NATIVE_SUFFIXES = (".cmx", ".cmxa")
+UNIT_SUFFIXES = (".cmi", *NATIVE_SUFFIXES, *BYTECODE_SUFFIXES)
 
 
 class InstalledPackage:
@@ -83,7 +84,8 @@ class InstalledPackage:
         changes = switch.changes(self._name)
         found: set[Symbol] = set()
         for path in changes.added() if changes is not None else ():
-            found |= file_symbols(switch.prefix, path)[0]
+            if not path.endswith(BYTECODE_SUFFIXES):  # no CRC identifies byte code: it provides nothing
+                found |= file_symbols(switch.prefix, path)[0]
         return frozenset(found)
 
 
@@ -109,6 +111,18 @@ def file_symbols(prefix: Path, path: str, data: bytes | None = None) -> tuple[se
         data = full.read_bytes()
     found = camlunits.units(data)
     return set(found.provides), {symbol for symbol in found.imports if symbol.value}
+
+
+def bytecode_alone(paths: Iterable[str]) -> list[str]:
+    """Return the byte code among a package's files that has no native code of the same name beside it.
+
+    Where it has, that names the same imports, and is quicker to read than a large library of byte code.
+    """
+    listed = list(paths)
+    native = {path.rpartition(".")[0] for path in listed if path.endswith(NATIVE_SUFFIXES)}
+    return [
+        path for path in listed if path.endswith(BYTECODE_SUFFIXES) and path.rpartition(".")[0] not in native
+    ]
 
 
 def is_shared_library(path: str) -> bool:
