@@ -11,7 +11,8 @@ MANPATH INFOPATH XDG_DATA_DIRS COQPATH COQLIB ROCQPATH ROCQLIB PREFIX'
 # opambin_spell PREFIX: set opambin_padded to its padded spelling, or to nothing when it is too long.
 opambin_spell() {
   opambin_parent=${1%/*} opambin_leaf=${1##*/} opambin_padded=
-  opambin_count=$((200 - ${#opambin_parent} - ${#opambin_leaf}))
+  # opam-bin selftest-relocation asks for another length.
+  opambin_count=$((${OPAMBIN_SELFTEST_LENGTH:-200} - ${#opambin_parent} - ${#opambin_leaf}))
   [ "$opambin_count" -ge 3 ] || return 0
   opambin_run= opambin_chunk=/
   while [ "$opambin_count" -gt 0 ]; do
