@@ -8,6 +8,13 @@ opambin_home=${0%/hooks/*}
 opambin_session=$opambin_home/session${OPAM_SWITCH_PREFIX:-/none}
 opambin_package=${OPAM_PACKAGE_NAME-}.${OPAM_PACKAGE_VERSION-}
 
+# opambin_tell TEXT: say something about the package now, where opam shows it only if the hook fails, and again
+# when the session ends.
+opambin_tell() {
+  echo "opam-bin: $opambin_package $1" >&2
+  { echo "$opambin_package $1" >>"$opambin_session/reports"; } 2>/dev/null
+}
+
 # opambin_python COMMAND ARGS: run the Python part. `interpreter` is written by `opam-bin init`; it sets
 # opambin_interpreter, and opambin_fallback for the day that the first one is upgraded away.
 opambin_python() {

@@ -328,6 +328,8 @@ class TestPostInstall:
         done = root.run("post-install", "0")
         assert (done.returncode, root.calls()) == (result, [f"post-install {NAME} {VERSION}"])
         assert ("not captured" in done.stderr) is (status == 1)
+        said = root.session / "reports"
+        assert (said.exists() and "not captured" in said.read_text()) is (status == 1)
 
     @pytest.mark.parametrize(
         ("marker", "code"),
