@@ -21,10 +21,14 @@ COMMANDS = {
     "explain": "Say whether a package would be restored, and if not, why.",
     "key": "Print cone keys, and what they are made of.",
     "capture": "Take packages of a switch that was built before into the store.",
+    "clone": "Copy a whole switch, with all its packages.",
+    "relocate": "Move a whole switch, with all its packages.",
     "status": "Show configuration, hooks, store and switch.",
+    "selftest-relocation": "Build packages twice and look for what relocation can't see.",
     "verify": "Check every snapshot and object of the store.",
     "gc": "Remove what is left over from interrupted writes and what no snapshot needs.",
     "env": "Print what a shell evaluates so that plain opam commands restore, too.",
+    "stats": "Show hits, misses and what was saved, by day and package.",
     "uninstall": "Take opam-bin out of an opam root.",
     "completion": "Print the script that makes a shell complete commands and options.",
 }
@@ -41,7 +45,7 @@ class LazyGroup(click.Group):
         """Load a command."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"opambin.cli.{cmd_name}").command
+        command = importlib.import_module(f"opambin.cli.{cmd_name.replace('-', '_')}").command
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - same

@@ -1,0 +1,1 @@
+"""Copying and moving whole switches, with opam's own state."""
