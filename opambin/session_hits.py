@@ -102,13 +102,15 @@ def _fill(context: Context, package: Package, manifest: Manifest) -> str:
         return f"{conflict} is in the switch already"
     split = divide(context, manifest)
     folder = context.switch.build_dir(package)
-    made: list[Path] = []
+    staged = folder.with_name(f"{folder.name}.{placing.STAGING}")
+    shutil.rmtree(staged, ignore_errors=True)
     try:
-        _fill_folder(context, manifest, split, folder, made)
-    except BaseException:
-        for path in made:
-            path.unlink(missing_ok=True)
-        raise
+        _fill_folder(context, manifest, split, staged)
+        _move(staged, folder)
+    except OSError as error:
+        raise UnavailableError(f"{folder} can't be filled: {error.strerror}") from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
     context.session.save_placed(package, [entry.path for entry, _ in split.through_opam])
     # The markers come last: from here on the build commands do nothing.
     _finish(context, manifest, "place-at-install" if split.has_tree else "placed")
@@ -144,10 +146,26 @@ def _parents(path: str) -> list[str]:
     return found
 
 
-def _fill_folder(context: Context, manifest: Manifest, split: Split, folder: Path, made: list[Path]) -> None:
+def _move(staged: Path, folder: Path) -> None:
+    """Move files into the build directory, over what came with the source.
+
+    Raises:
+        OSError: One can't be moved. Files of the source may be gone then, but all that can be found out
+            before has been.
+    """
+    for top, _, names in os.walk(staged):
+        target = folder / os.path.relpath(top, staged)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            os.replace(f"{top}/{name}", target / name)  # noqa: PTH105 - top is a text
+
+
+def _fill_folder(context: Context, manifest: Manifest, split: Split, folder: Path) -> None:
+    """Make the files of a hit in a folder of their own: the source must stay whole when one can't be made."""
     store = context.need_store()
     name = manifest.package.name
-    folder.mkdir(parents=True, exist_ok=True)
+    made: set[Path] = set()
+    folder.mkdir(parents=True)
     for entry, item in split.through_opam:
         destination = folder / item.source
         if destination in made:
@@ -156,13 +174,12 @@ def _fill_folder(context: Context, manifest: Manifest, split: Split, folder: Pat
         if entry.digest is None:
             raise BadDataError(entry.path, "a file without a digest in its manifest")
         source = store.objects.path(entry.digest, executable=bool(entry.mode & 0o111), size=entry.size)
-        made.append(destination)
+        made.add(destination)
         how = engine.Placing(entry.mode | 0o200)
         engine.place(source, destination, entry.occurrences, os.fsencode(context.prefix), how)
     for text, suffix in ((manifest.install, "install"), (manifest.config, "config")):
         if text is not None:
             path = folder / f"{name}.{suffix}"
-            made.append(path)
             path.write_bytes(context.live_text(text).encode("utf-8", "surrogateescape"))
     for entry in split.tree.files:
         if entry.type is FileType.FILE:

@@ -62,8 +62,8 @@ def duration(seconds: float) -> str:
 
 def data_size(size: float) -> str:
     """Write a number of bytes in decimal units: ``812 kB``, ``4.2 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit in ("B", "kB") else f"{size:.1f} {unit}"
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.1f} MB" if unit == "MB" else f"{size:.0f} {unit}"
         size /= 1000
-    raise AssertionError("unreachable")
+    return f"{size:.1f} GB"

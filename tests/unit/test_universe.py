@@ -100,6 +100,11 @@ def test_runtime_closure_goes_through_and_leaves_out_build_dependencies() -> Non
     assert universe(texts).runtime_closure(PackageName("x")) == ["a", "b"]
 
 
+def test_the_closure_names_what_is_reached_twice_once() -> None:
+    texts = {"x.1": 'depends: ["a" "b"]', "a.1": 'depends: ["b"]', "b.1": ""}
+    assert universe(texts).runtime_closure(PackageName("x")) == ["a", "b"]
+
+
 def test_each_node_is_loaded_once() -> None:
     there = universe({"x.1": 'depends: ["a"]', "a.1": ""})
     there.key(PackageName("x"))
