@@ -224,4 +224,6 @@ def test_removing_everything_leaves_nothing(second: Second) -> None:
     names = [package.partition(".")[0] for package in second.world.installed(second.switch)]
     second.world.opam("remove", "--switch", second.switch, "--update-invariant", *names)
     assert second.world.installed(second.switch) == []
-    assert shape(second.prefix) == empty
+    left = shape(second.prefix)
+    left.pop("share", None)  # opam makes it without counting it, also when it builds everything itself
+    assert left == empty
