@@ -49,6 +49,8 @@ class Context:
         opam: The opam program, set to that root and switch.
         store: None when it can't be used; the reason is in ``store_problem``.
         environ: The environment that builds inherit.
+        hook: Whether opam's own session runs us. Only then is a session folder to be believed: outside, it
+            is what a killed session left.
     """
 
     config: Config
@@ -58,6 +60,7 @@ class Context:
     store: Store | None
     environ: Mapping[str, str]
     store_problem: str = ""
+    hook: bool = False
     _records: Mapping[PackageName, InstalledRecord] | None = field(default=None, repr=False)
 
     @cached_property
@@ -102,7 +105,7 @@ class Context:
         The session that goes on has the last word; a record from before counts only while opam's own file
         list is the one that it was made with.
         """
-        if self.session.exists:
+        if self.hook and self.session.exists:
             result = self.session.result(f"{name}.{version}")
             if result is not None:
                 return OnRecord(ConeKey(result.key), OutputId(result.output)) if result.output else None
@@ -158,6 +161,7 @@ def open_context(
     *,
     program: str | None = None,
     readonly: bool = False,
+    hook: bool = False,
 ) -> Context:
     """Open everything for one switch.
 
@@ -166,6 +170,7 @@ def open_context(
         switch: Its name; None means the current one.
         program: The opam to run; None looks for it.
         readonly: Whether the store may be missing and stays as it is.
+        hook: Whether opam's own session runs us.
 
     Raises:
         OpambinError: No opam, no root, no such switch, a bad configuration. A store that can't be used is
@@ -177,7 +182,7 @@ def open_context(
     found = Switch.open(root, switch, environ)
     opam = Opam(opam.program, root=root.path, switch=found.name, environ=environ)
     store, problem = open_store(config, readonly=readonly)
-    return Context(config, root, found, opam, store, environ, problem)
+    return Context(config, root, found, opam, store, environ, problem, hook)
 
 
 def open_store(config: Config, *, readonly: bool = False) -> tuple[Store | None, str]:

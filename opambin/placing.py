@@ -123,6 +123,7 @@ def _stage(store: Store, manifests: Sequence[Manifest], target: Target) -> dict[
     for manifest in manifests:
         base = f"{target.staging}/{manifest.package.name}"
         _make_folders(base, manifest)
+        _check_extra_files(store, manifest, problems)
         jobs += [_Job(manifest, entry, base) for entry in manifest.files if entry.type is FileType.FILE]
     jobs.sort(key=lambda job: -job.entry.size)
     _in_parallel(
@@ -154,6 +155,15 @@ class _Job:
     manifest: Manifest
     entry: FileEntry
     base: str
+
+
+def _check_extra_files(store: Store, manifest: Manifest, problems: dict[str, OpambinProblem]) -> None:
+    """Find out before anything is placed whether the files of the definition are sound."""
+    try:
+        for extra in manifest.extra_files:
+            store.objects.path(extra.digest, executable=False, size=extra.size)
+    except BadDataError as error:
+        problems[manifest.package.name] = OpambinProblem(str(error), bad_data=True)
 
 
 def _make_folders(base: str, manifest: Manifest) -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from opambin.model import PackageName
 from opambin.opam import fields as opam_file
 from opambin.opam import formula
+from opambin.opam.interpolation import as_text
+from opambin.opam.switchfiles import PackageConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -79,8 +81,13 @@ class FromManifest:
         return self.manifest.output
 
     def has(self, symbol: Symbol) -> bool:
-        """Tell whether the snapshot provides ``symbol``."""
-        return symbol in self.manifest.provides
+        """Tell whether the snapshot provides ``symbol``; a variable, by its ``.config``."""
+        if symbol.kind != "var":
+            return symbol in self.manifest.provides
+        config = self.manifest.config
+        local = symbol.name.rpartition(":")[2]
+        found = PackageConfig.parse(config, symbol.name).variables.get(local) if config is not None else None
+        return as_text(found) == symbol.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def after_install(named: tuple[str, str], environ: Mapping[str, str]) -> None:
     Raises:
         OpambinError: The live files could not be looked at or written.
     """
-    context = open_context(environ)
+    context = open_context(environ, hook=True)
     package = Package(PackageName(named[0]), Version(named[1]))
     planned = context.session.load_planned(package)
     if planned is None or planned.keyed.key is None:

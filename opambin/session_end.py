@@ -32,7 +32,7 @@ def end(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
     Raises:
         OpambinError: The switch or the session can't be read.
     """
-    context = open_context(environ)
+    context = open_context(environ, hook=True)
     try:
         results = _installed(context, [_checked(context, result) for result in context.session.results()])
         found = _record(context, results) if results else []

@@ -58,7 +58,7 @@ def before_build(named: tuple[str, str], environ: Mapping[str, str]) -> str:
     Raises:
         OpambinError: The switch or the session can't be read.
     """
-    context = open_context(environ)
+    context = open_context(environ, hook=True)
     package = Package(PackageName(named[0]), Version(named[1]))
     try:
         manifest = _manifest(context, package)
@@ -217,7 +217,7 @@ def at_install(named: tuple[str, str], environ: Mapping[str, str]) -> None:
         OpambinError: It can't be placed; the prefix is as it was, and opam must fail the installation,
             since nothing was built.
     """
-    context = open_context(environ)
+    context = open_context(environ, hook=True)
     package = Package(PackageName(named[0]), Version(named[1]))
     tree = divide(context, _manifest(context, package)).tree
     target = placing.Target(context.prefix, context.link_mode, context.config.jobs)

@@ -34,7 +34,7 @@ def start(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
     Raises:
         OpambinError: No plan could be made; opam goes on without us.
     """
-    context = open_context(environ, program=running_opam(facts))
+    context = open_context(environ, program=running_opam(facts), hook=True)
     context.session.remove()
     if not context.config.enabled or context.excluded:
         return []

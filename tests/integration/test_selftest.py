@@ -22,7 +22,8 @@ pytestmark = [
 HEAD = 'opam-version: "2.0"\nmaintainer: "m@example.org"\nsynopsis: "s"\n'
 BUILD = """build: [
   ["sh" "-c" "printf '%s\\n' '#include <stdio.h>' '{code}' > x.c"]
-  ["sh" "-c" "cc -O2 -DHASH=$(echo $1 | cksum | cut -d' ' -f1)u -DPREFIX=\\\\\\"$1\\\\\\" x.c -o x" "--" prefix]
+  ["sh" "-c" "h=$(echo $1 | cksum | cut -d' ' -f1)
+    cc -O2 -DHASH=${{h}}u -DPREFIX=\\\\\\"$1\\\\\\" x.c -o x" "--" prefix]
   ["sh" "-c" "printf 'bin: [\\"x\\" {{\\"{name}\\"}}]\\n' > {name}.install"]
 ]
 """
