@@ -64,7 +64,7 @@ def opam_program(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def short_folder() -> Iterator[Path]:
     """A new folder with a shorter path than pytest's: prefixes must be able to be short."""
-    folder = Path(tempfile.mkdtemp(prefix="e2e-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="obt-")).resolve()
     yield folder
     shutil.rmtree(folder)
 
