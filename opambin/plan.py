@@ -202,7 +202,7 @@ def _decide(universe: Universe, node: Node, shelf: Shelf, site: Site, progress: 
     if clash or package.name in site.in_the_way:
         other = min(clash, default="what is installed now")
         return Item(package, Verdict.WAIT, f"it conflicts with {other}, which opam removes first", text=text)
-    waits = [name for name in universe.runtime_dependencies(package.name) if name in progress.unsettled]
+    waits = [name for name in universe.needed(package.name) if name in progress.unsettled]
     blocked = waits[0] if waits and site.wait else None
     if not is_check(node):
         return _choose(universe, node, shelf, site, (progress, blocked))

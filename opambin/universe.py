@@ -173,6 +173,14 @@ class Universe:
             self._dependencies[name] = found
         return found
 
+    def needed(self, name: PackageName) -> list[PackageName]:
+        """Return the direct dependencies that opam wants installed before ``name``: all but ``{post}`` ones.
+
+        A package that is only needed to build counts, also where nothing is built: opam does not install
+        it later for a package that is there already.
+        """
+        return [PackageName(d.name) for d in self.dependencies(name) if not d.post]
+
     def runtime_dependencies(self, name: PackageName) -> list[PackageName]:
         """Return the direct dependencies without ``{build}`` and ``{post}`` ones."""
         return [PackageName(d.name) for d in self.dependencies(name) if not d.post and not d.build_only]
