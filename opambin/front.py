@@ -6,30 +6,32 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opambin import gather, request, summary
+from opambin import leftovers, projects, request, roots, summary
 from opambin.context import open_context
+from opambin.decision import decide
 from opambin.errors import OpambinError, UnavailableError
-from opambin.model import Package
+from opambin.model import PackageName
+from opambin.opam import hooklist
 from opambin.opam.client import PlanFailed
 from opambin.opam.environment import refresh
-from opambin.opam.parser import parse
-from opambin.plan import Item, Verdict, conflicting, make_plan
+from opambin.plan import Item, Verdict
 from opambin.restore import Wanted, restore
 from opambin.session import Result
-from opambin.session_start import site_of
 from opambin.store.records import Event
 from opambin.store.records import Result as EventResult
-from opambin.universe import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opambin.context import Context
-    from opambin.model import PackageName
+    from opambin.decision import Decision
+    from opambin.model import Package
     from opambin.opam.client import Plan
     from opambin.request import Request
     from opambin.restore import Restored
-    from opambin.universe import Universe
+
+
+_HOOKS_TO_HONOUR = ("pre-session-commands", "pre-install-commands", "post-install-commands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +42,30 @@ class Prepared:
         context: The switch and the store.
         request: What was asked for.
         plan: What opam would do.
-        items: What we would do.
-        universe: The final set.
+        decision: What we would do.
         fingerprint: Of the switch as it was planned for.
+        roots: Packages that count as asked for.
+        later: Packages of the plan that are opam's in any case.
+        problems: Bad data that was met in the store.
         seconds: What planning took, opam's own part left out.
         opam_seconds: opam's part.
-        problems: Bad data that was met in the store.
     """
 
     context: Context
     request: Request
     plan: Plan
-    items: Sequence[Item]
-    universe: Universe
+    decision: Decision
     fingerprint: str
-    seconds: float
-    opam_seconds: float
+    roots: frozenset[str] = frozenset()
+    later: tuple[Package, ...] = ()
     problems: tuple[str, ...] = ()
+    seconds: float = 0.0
+    opam_seconds: float = 0.0
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """The decision on each package that we may restore."""
+        return self.decision.items
 
     @property
     def hits(self) -> list[Item]:
@@ -71,121 +80,169 @@ class PlainOpam:
     Attributes:
         reason: Why, in words; empty when there is nothing to say.
         planned: opam's words when it said that there is nothing to do, so that it need not run again.
+        failed: opam's answer when it could make no plan; that of the command itself may be another one.
     """
 
     reason: str = ""
     planned: str | None = None
+    failed: PlanFailed | None = None
 
 
-def prepare(args: Sequence[str], environ: Mapping[str, str]) -> Prepared | PlainOpam:
-    """Plan ``opam install ARGS``.
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of opam that installs packages.
+
+    Attributes:
+        verb: ``install``, ``upgrade`` or ``reinstall``.
+        args: Its arguments.
+    """
+
+    verb: str
+    args: tuple[str, ...]
+
+
+def prepare(
+    command: Command, environ: Mapping[str, str], tell: Callable[[str], None]
+) -> Prepared | PlainOpam:
+    """Plan ``opam VERB ARGS``.
+
+    Args:
+        command: What opam would be asked to do.
+        environ: The environment.
+        tell: Called with lines for the user.
 
     Raises:
         OpambinError: opam is missing or too old, the configuration is bad, no such switch.
     """
-    asked = request.parse(args, environ)
-    context = open_context(environ, asked.switch)
+    asked = request.parse(command.args, environ)
     if not asked.for_real:
         return PlainOpam()
-    obstacle = _obstacle(context)
+    context = open_context(environ, asked.switch)
+    obstacle = obstacle_to_restoring(context)
     if obstacle:
         return PlainOpam(obstacle)
-    context.root.check_opam(context.opam.check_supported())
+    leftovers.clean_up(context, tell)
+    if command.verb != "install" and not _all_installed(context, asked):
+        return PlainOpam()  # opam asks first
     begun = time.monotonic()
-    plan, fingerprint = _plan(context, args)
+    plan, fingerprint = ask_for_plan(context, command)
     solved = time.monotonic()
     if isinstance(plan, PlanFailed):
-        return PlainOpam()
-    if not plan.actions:
-        return PlainOpam("", plan.stdout + plan.stderr)
-    gone = {package.name for package in plan.removes} - {package.name for package in plan.installs}
-    if gone:
-        # What is installed in their place must not be there before they have gone.
-        return PlainOpam(f"opam has to remove {', '.join(sorted(gone))}")
+        return PlainOpam(failed=plan)
     try:
-        universe, items = decide(context, asked, plan)
+        prepared = prepare_plan(context, command, plan, fingerprint)
     except OpambinError as error:
         return PlainOpam(str(error))
-    seconds = time.monotonic() - solved
+    if isinstance(prepared, PlainOpam):
+        return prepared
+    return replace(prepared, seconds=time.monotonic() - solved, opam_seconds=solved - begun)
+
+
+def prepare_plan(context: Context, command: Command, plan: Plan, fingerprint: str) -> Prepared | PlainOpam:
+    """Decide on a plan.
+
+    Args:
+        context: The switch and the store.
+        command: What opam would be asked to do.
+        plan: opam's plan for it.
+        fingerprint: Of the switch that it was made for.
+
+    Raises:
+        OpambinError: A definition can't be had, or a record of the switch can't be read.
+    """
+    asked = request.parse(command.args, context.environ)
+    folders = projects.find(asked, context.environ)
+    dropped = frozenset(project.name for project in folders)
+    deps_only = "--deps-only" in asked.options
+    if deps_only:
+        dropped |= {PackageName(name) for name in asked.names}
+    if all(package.name in dropped for package in plan.installs) and not plan.removes:
+        nothing = not plan.actions or deps_only
+        return PlainOpam("", plan.stdout + plan.stderr if nothing else None)
+    decision = decide(context, asked, plan, dropped)
+    if decision.for_good:
+        # What is installed in their place must not be there before they have gone.
+        name = min(decision.for_good)
+        return PlainOpam(f"opam has to remove {name}: {decision.kept[name]}")
+    later = () if deps_only else tuple(p for p in plan.installs if p.name in dropped)
+    names = command.verb == "install"
+    wanted = roots.asked_for(context, asked, plan, decision, folders) if names else frozenset()
     problems = tuple(context.need_store().problems)
-    return Prepared(context, asked, plan, items, universe, fingerprint, seconds, solved - begun, problems)
+    return Prepared(context, asked, plan, decision, fingerprint, wanted, later, problems)
 
 
-def _obstacle(context: Context) -> str:
-    """Say why nothing may or can be restored into the switch; empty when something can."""
+def _all_installed(context: Context, asked: Request) -> bool:
+    installed = context.switch.state().installed
+    return all(PackageName(name) in installed for name in asked.names)
+
+
+def obstacle_to_restoring(context: Context) -> str:
+    """Say why nothing may or can be restored into the switch; empty when something can.
+
+    Raises:
+        OpambinError: opam is missing or too old, or its configuration can't be read.
+    """
     if not context.config.enabled or not context.config.restore:
         return "restoring is switched off by the configuration"
     if context.excluded:
         return f"this switch is excluded by the configuration ({context.excluded})"
-    return context.store_problem if context.store is None else ""
+    if context.store is None:
+        return context.store_problem
+    context.root.check_opam(context.opam.check_supported())
+    hook = others_hook(context)
+    return f"{hook} of others are configured, which have to see each package" if hook else ""
 
 
-def _plan(context: Context, args: Sequence[str]) -> tuple[Plan | PlanFailed, str]:
+def others_hook(context: Context) -> str:
+    """Return a field of opam's configuration with hooks of others that run around each installation."""
+    config = context.root.config
+    return next(
+        (
+            field
+            for field in _HOOKS_TO_HONOUR
+            if any(not hooklist.is_ours(command) for command in hooklist.commands(config, field))
+        ),
+        "",
+    )
+
+
+def ask_for_plan(context: Context, command: Command) -> tuple[Plan | PlanFailed, str]:
     """Ask opam for its plan; returns it with the fingerprint of the switch that it was made for.
 
     The fingerprint is taken before, since another opam may change the switch right after. opam itself may
     write the state of pins when it plans; then the second plan finds nothing to write.
     """
     before = context.switch.fingerprint()
-    plan = context.opam.plan(["install", *args])
+    plan = context.opam.plan([command.verb, *command.args])
     after = context.switch.fingerprint()
     if before != after:
-        plan = context.opam.plan(["install", *args])
+        plan = context.opam.plan([command.verb, *command.args])
     return plan, after
 
 
-def decide(context: Context, asked: Request, plan: Plan) -> tuple[Universe, list[Item]]:
-    """Decide on every package that a plan installs.
-
-    What is removed or replaced is opam's: only it knows how to remove, and what stands on it waits.
-    """
-    new = plan.installs
-    installed = context.switch.state().installed
-    removed = {package.name for package in plan.removes}
-    selected = {name: version for name, version in installed.items() if name not in removed}
-    selected.update({package.name: package.version for package in new})
-    kept = {Package(name, version) for name, version in installed.items() if name not in removed}
-    definitions = gather.Definitions(context, new)
-    around = gather.surroundings(context, [definitions.file(package) for package in new])
-    universe = gather.universe(context, selected, definitions, asked, around)
-    site = site_of(context, kept, wait=True, replaced=removed)
-    in_the_way = {name for package in plan.removes for name in _conflicts_of_installed(context, package)}
-    site = replace(site, in_the_way=frozenset(in_the_way & selected.keys()))
-    return universe, make_plan(universe, new, context.need_store(), site)
-
-
-def _conflicts_of_installed(context: Context, package: Package) -> frozenset[PackageName]:
-    text = context.switch.installed_opam(package)
-    return conflicting(Node(package, text, parse(text, f"{package}/opam")))
-
-
-def carry_out(prepared: Prepared, tell: object = print) -> Restored | None:
+def carry_out(prepared: Prepared, tell: Callable[[str], None]) -> Restored | None:
     """Restore what hits; None when there was nothing, or when it failed before the prefix was touched.
 
     Args:
         prepared: The plan.
         tell: Called with lines for the user.
     """
-    say = tell if callable(tell) else print
     if not prepared.hits:
         return None
     context = prepared.context
-    names = {package.name for package in prepared.plan.installs}
-    roots = frozenset(str(name) for name in names if name in prepared.request.names)
-    if "--deps-only" in prepared.request.options:
-        roots = frozenset()
-    wanted = Wanted(prepared.items, roots, prepared.fingerprint, say)
+    decision = prepared.decision
+    wanted = Wanted(decision.items, prepared.roots, prepared.fingerprint, tell, decision.removals)
     try:
-        done = restore(context, prepared.universe, wanted)
+        done = restore(context, decision.universe, wanted)
     except OpambinError as error:
-        say(f"opam-bin: nothing was restored: {error}")
+        tell(f"opam-bin: nothing was restored: {error}")
         return None
     if done.environment_stale:
         refresh(context.opam, context.switch)
     try:
         _keep_statistics(context, prepared, done)
     except UnavailableError as error:
-        say(f"opam-bin: {error}")
+        tell(f"opam-bin: {error}")
     return done
 
 
@@ -252,7 +309,8 @@ def left_to_opam(prepared: Prepared, done: Restored | None) -> dict[str, str]:
     """Return the packages of the plan that opam still has to install, with the reasons."""
     placed = set() if done is None else {str(m.package) for m in done.restored} | set(done.checked)
     later = {} if done is None else done.left
-    return {
+    left = {str(package): "it is defined in a folder" for package in prepared.later}
+    return left | {
         str(item.package): later.get(str(item.package)) or item.reason or "nothing was restored"
         for item in prepared.items
         if str(item.package) not in placed

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from opambin import cone, gather, placing, request
 from opambin.context import open_context
+from opambin.decision import decide
 from opambin.errors import MisuseError
-from opambin.front import decide
 from opambin.model import Package, PackageName
 from opambin.opam.client import PlanFailed
 from opambin.plan import Verdict, refusal
@@ -105,11 +105,11 @@ def _planned(context: Context, names: Sequence[str], environ: Mapping[str, str])
         words = plan.stderr.strip() or plan.stdout.strip()
         raise MisuseError(f"opam can't install {' '.join(names)}: {words}")
     asked = request.parse(names, environ)
-    universe, items = decide(context, asked, plan)
+    decision = decide(context, asked, plan)
     found = {}
-    for item in items:
+    for item in decision.items:
         name = item.package.name
-        answer = Answer(item.package, False, universe.key(name), item=item)
+        answer = Answer(item.package, False, decision.universe.key(name), item=item)
         found[str(item.package)] = _compare(context, answer)
     return found
 

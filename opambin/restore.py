@@ -17,24 +17,27 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin import checks, placing, recovery
+from opambin import checks, leftovers, placing, removing
 from opambin.errors import BadDataError, UnavailableError
+from opambin.leftovers import journal_of
 from opambin.model import FileType
 from opambin.opam.changes import Change, ChangeKind, Changes, digest
 from opambin.opam.lock import SwitchLock
-from opambin.opam.register import Guard, Registration, register
+from opambin.opam.register import Guard, Registration, register, unregister
 from opambin.plan import FromManifest, Site, Verdict, refusal
 from opambin.provided import InstalledPackage, Machine, value_text
 from opambin.store.records import InstalledRecord
 
+__all__ = ["Restored", "Wanted", "journal_of", "restore"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from opambin import recovery
     from opambin.context import Context
-    from opambin.model import Manifest, OutputId, PackageName, Symbol
+    from opambin.model import Manifest, OutputId, Package, PackageName, Symbol
     from opambin.opam.switchfiles import PackageConfig
     from opambin.plan import Item, Provided
     from opambin.universe import Node, Universe
@@ -71,12 +74,14 @@ class Wanted:
         roots: Packages that were asked for by name.
         fingerprint: Of the switch when it was planned.
         tell: Called with a line when something takes a while.
+        removals: Installed packages that make room, with the version that takes their place or nothing.
     """
 
     items: Sequence[Item]
     roots: frozenset[str]
     fingerprint: str
     tell: Callable[[str], None]
+    removals: Mapping[Package, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -104,6 +109,7 @@ class _Run:
     universe: Universe
     wanted: Wanted
     site: Site
+    removal: removing.Removal
     placements: list[placing.Placement] = field(default_factory=list)
     registrations: list[Registration] = field(default_factory=list)
     configs: dict[str, PackageConfig] = field(default_factory=dict)
@@ -142,11 +148,13 @@ def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
             as it was.
     """
     begun = time.monotonic()
-    run = _Run(context, universe, wanted, Site(context.prefix, {}, Machine()))
     lock = SwitchLock(context.switch.meta, context.root.path, on_wait=wanted.tell)
     with lock:
         if context.switch.fingerprint() != wanted.fingerprint:
             raise UnavailableError(f"switch {context.switch.name} was changed meanwhile")
+        reports = leftovers.clean(context)
+        removal = removing.Removal(context.switch, wanted.removals)
+        run = _Run(context, universe, wanted, Site(context.prefix, {}, Machine()), removal, reports=reports)
         _under_lock(run, lock)
     _record(run)
     return Restored(
@@ -159,30 +167,33 @@ def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
     )
 
 
-def journal_of(context: Context) -> recovery.Journal:
-    """Return the journal of restores into the switch."""
-    return recovery.Journal(Path(f"{context.root.path}/plugins/opam-bin/journal{context.prefix}.json"))
-
-
 def _under_lock(run: _Run, lock: SwitchLock) -> None:
     context = run.context
     target = placing.Target(context.prefix, context.link_mode, context.config.jobs)
     journal = journal_of(context)
-    _recover(run, journal)
     installed = context.switch.state().installed
-    run.chosen.update({name: InstalledPackage(context, name, version) for name, version in installed.items()})
+    run.chosen.update(
+        {
+            name: InstalledPackage(context, name, version)
+            for name, version in installed.items()
+            if name not in run.removal.names
+        }
+    )
     registered = False
     try:
         _begin_checks(run)
         hits = _stage(run, target)
         journal.write(hits, target.staging)
+        _need_replacements(run, run.left)
+        run.removal.carry_out()
         for item in run.wanted.items:
             _one(run, item, target)
-        guard = Guard(lock, run.wanted.fingerprint, env=run.universe.surroundings.variables.get)
+        _need_replacements(run, run.left)
         with _holding_back_interrupts():
-            run.environment_stale = register(context.switch, run.registrations, guard).environment_stale
+            _register(run, lock)
             registered = True
         journal.clear()
+        run.removal.finish()
     except BaseException:
         if not registered:
             with _holding_back_interrupts():
@@ -194,6 +205,29 @@ def _under_lock(run: _Run, lock: SwitchLock) -> None:
         shutil.rmtree(target.staging, ignore_errors=True)
 
 
+def _need_replacements(run: _Run, left: Mapping[str, str]) -> None:
+    """Give up when something would be missing afterwards that was there before."""
+    for package, after in run.wanted.removals.items():
+        reason = left.get(f"{package.name}.{after}")
+        if reason:
+            raise UnavailableError(f"{package.name}.{after} can't take the place of {package}: {reason}")
+
+
+def _register(run: _Run, lock: SwitchLock) -> None:
+    """Tell opam what is installed now, and what no longer is: both or nothing."""
+    switch, env = run.context.switch, run.universe.surroundings.variables.get
+    guard = Guard(lock, run.wanted.fingerprint, env=env)
+    for_good = run.removal.for_good
+    gone = unregister(switch, for_good, guard) if for_good else None
+    try:
+        written = register(switch, run.registrations, Guard(lock, env=env) if gone else guard)
+    except BaseException:
+        if gone is not None:
+            gone.undo()
+        raise
+    run.environment_stale = written.environment_stale or (gone is not None and gone.environment_stale)
+
+
 def _undo(run: _Run, journal: recovery.Journal) -> None:
     """Take everything out of the prefix again; what can't be is left to the journal."""
     failed = False
@@ -203,6 +237,11 @@ def _undo(run: _Run, journal: recovery.Journal) -> None:
         except UnavailableError as error:
             failed = True
             run.wanted.tell(f"opam-bin: {error}")
+    try:
+        run.removal.undo()
+    except UnavailableError as error:
+        failed = True
+        run.wanted.tell(f"opam-bin: {error}")
     if not failed:
         journal.clear()
 
@@ -228,7 +267,7 @@ def _begin_checks(run: _Run) -> None:
     for item in run.wanted.items:
         name = item.package.name
         if item.verdict is Verdict.CHECK and all(
-            below in run.chosen for below in run.universe.runtime_dependencies(name)
+            below in run.chosen for below in run.universe.needed(name)
         ):
             files = _check_files(run, item)
             if files is not None:
@@ -237,36 +276,15 @@ def _begin_checks(run: _Run) -> None:
                 run.early[name].start()
 
 
-def _recover(run: _Run, journal: recovery.Journal) -> None:
-    if not journal.path.exists():
-        return
-    switch = run.context.switch
-    state = switch.state()
-    owned = {
-        path
-        for name in state.installed
-        if (changes := switch.changes(name)) is not None
-        for path in changes.added()
-    }
-    packages = [str(package) for package in state.packages]
-    try:
-        left = journal.recover(run.context.prefix, packages, owned.__contains__)
-    except BadDataError as error:
-        run.reports.append(str(error))
-        journal.clear()
-        return
-    if left:
-        run.reports.append(f"removed what an interrupted restore had left: {', '.join(left)}")
-
-
 def _stage(run: _Run, target: placing.Target) -> list[Manifest]:
     """Make the files of all hits; what can't be made is left to opam."""
     hits: list[Manifest] = []
     taken: dict[str, PackageName] = {}
+    leaving = run.removal.leaving
     for item in run.wanted.items:
         if item.verdict is Verdict.HIT and item.manifest is not None:
             files = [entry.path for entry in item.manifest.files if entry.type is not FileType.DIRECTORY]
-            path = placing.conflicts(run.context.prefix, item.manifest)
+            path = placing.conflicts(run.context.prefix, item.manifest, leaving)
             twice = next((path for path in files if path in taken), "")
             if path:
                 run.left[str(item.package)] = f"{path} is in the switch already"
@@ -291,7 +309,7 @@ def _one(run: _Run, item: Item, target: placing.Target) -> None:
     name = item.package.name
     if item.verdict not in (Verdict.HIT, Verdict.CHECK) or str(item.package) in run.left:
         return
-    missing = [below for below in run.universe.runtime_dependencies(name) if below not in run.chosen]
+    missing = [below for below in run.universe.needed(name) if below not in run.chosen]
     if missing:
         run.left[str(item.package)] = f"{missing[0]} below it could not be restored"
     elif item.verdict is Verdict.CHECK:
@@ -415,6 +433,7 @@ def _record(run: _Run) -> None:
         for manifest in run.restored
     ]
     try:
+        store.forget_installed(context.prefix, run.removal.for_good)
         store.record_installed(context.prefix, records)
         store.touch([(manifest.key, manifest.output) for manifest in run.restored], int(time.time()))
     except UnavailableError as error:

@@ -16,6 +16,10 @@ from opambin.errors import OpambinError
 COMMANDS = {
     "init": "Set opam-bin up in an opam root.",
     "install": "Install packages, restoring what is in the store before opam downloads anything.",
+    "upgrade": "Upgrade packages, restoring what is in the store.",
+    "reinstall": "Install packages again from the store.",
+    "switch": "Create a switch with its compiler restored; everything else about switches is opam's.",
+    "exec": "Run a program in the environment of a switch, as opam exec does.",
     "list": "List the snapshots in the store, or the packages of a switch.",
     "show": "Show a snapshot: files, relocation, what it provides and needs.",
     "explain": "Say whether a package would be restored, and if not, why.",
@@ -23,6 +27,7 @@ COMMANDS = {
     "capture": "Take packages of a switch that was built before into the store.",
     "clone": "Copy a whole switch, with all its packages.",
     "relocate": "Move a whole switch, with all its packages.",
+    "relocatable": "Say how far packages can be moved, and what limits it.",
     "status": "Show configuration, hooks, store and switch.",
     "selftest-relocation": "Build packages twice and look for what relocation can't see.",
     "verify": "Check every snapshot and object of the store.",

@@ -173,8 +173,8 @@ class Opam:
             if not done.ok:
                 return PlanFailed(done.code, done.stdout, done.stderr)
             text = answer.read_text(encoding="utf-8") if answer.exists() else "{}"
-        switch, actions = parse_plan(text)
-        return Plan(actions, switch, done.stdout, done.stderr)
+        switch, actions, stand_ins = parse_plan(text)
+        return Plan(actions, switch, done.stdout, done.stderr, stand_ins)
 
     def show_raw(self, packages: Iterable[Package]) -> dict[Package, str]:
         """Ask for the repository's (or the pin's) definitions of packages.

@@ -39,12 +39,14 @@ class Plan:
         switch: The switch that opam planned for; empty when it had nothing to do.
         stdout: opam's words, for people.
         stderr: opam's warnings, for people.
+        stand_ins: Packages of which only the dependencies get installed, under their own names.
     """
 
     actions: tuple[Action, ...]
     switch: str = ""
     stdout: str = ""
     stderr: str = ""
+    stand_ins: tuple[Package, ...] = ()
 
     @property
     def installs(self) -> tuple[Package, ...]:
@@ -78,8 +80,8 @@ class PlanFailed:
     stderr: str
 
 
-def parse_plan(text: str) -> tuple[str, tuple[Action, ...]]:
-    """Read what ``--show-actions --json`` wrote: the switch, and the steps without stand-ins.
+def parse_plan(text: str) -> tuple[str, tuple[Action, ...], tuple[Package, ...]]:
+    """Read what ``--show-actions --json`` wrote: the switch, the steps without stand-ins, and these.
 
     Raises:
         BadDataError: Not JSON, or a step of another shape.
@@ -93,7 +95,12 @@ def parse_plan(text: str) -> tuple[str, tuple[Action, ...]]:
         raise BadDataError(what, "not a plan", expected="an object with a list", observed=text[:200])
     actions = [_action(step, what) for step in steps]
     kept = tuple(action for action in actions if not action.package.name.startswith(DEPS_OF))
-    return str(answer.get("switch", "")), kept
+    stand_ins = tuple(
+        Package(PackageName(action.package.name.removeprefix(DEPS_OF)), action.package.version)
+        for action in actions
+        if action not in kept
+    )
+    return str(answer.get("switch", "")), kept, stand_ins
 
 
 def _action(step: object, what: str) -> Action:

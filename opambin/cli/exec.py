@@ -1,0 +1,14 @@
+"""``opam-bin exec``: opam's exec, so that a script needs one word for all."""
+
+from __future__ import annotations
+
+import click
+
+from opambin.cli import door
+from opambin.cli.verbatim import Verbatim
+
+
+@click.command("exec", cls=Verbatim)
+def command(args: tuple[str, ...]) -> None:
+    """Run a program in the environment of a switch: ``opam exec`` with the same arguments."""
+    door.run_opam("exec", args)

@@ -1,0 +1,18 @@
+"""``opam-bin reinstall``: opam's reinstall, with what is in the store restored first."""
+
+from __future__ import annotations
+
+import click
+
+from opambin.cli import door
+from opambin.cli.verbatim import Verbatim
+
+
+@click.command("reinstall", cls=Verbatim)
+def command(args: tuple[str, ...]) -> int:
+    """Install packages again: takes every option of ``opam reinstall``.
+
+    What the store has comes from there; to have it built anew use ``opam reinstall``. Options of our own are
+    those of ``opam-bin install``.
+    """
+    return door.run("reinstall", args)

@@ -1,0 +1,18 @@
+"""``opam-bin upgrade``: opam's upgrade, with what is in the store restored first."""
+
+from __future__ import annotations
+
+import click
+
+from opambin.cli import door
+from opambin.cli.verbatim import Verbatim
+
+
+@click.command("upgrade", cls=Verbatim)
+def command(args: tuple[str, ...]) -> int:
+    """Upgrade packages: takes every option of ``opam upgrade``.
+
+    Where the store has the new versions, and what stands on them, the old ones make room without a download;
+    opam does the rest. Options of our own are those of ``opam-bin install``.
+    """
+    return door.run("upgrade", args)
