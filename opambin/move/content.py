@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opambin.errors import BadDataError, CannotRelocateError
+from opambin.model import PADDED_LENGTH, PLACEHOLDER
 from opambin.relocate import analysis, rendering
 from opambin.relocate.spelling import BUILD_DIRECTORY_MARKER, Spelling
 
 _NO_BUILD_DIRECTORY = b"\0"
 """In opam's own records every path is needed, those into build directories too: no path goes on like this."""
+_NEUTRAL = b"/" + b"y" * (PADDED_LENGTH - 1)
+"""What stands for the new prefix while the old one is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Rewriting:
         # The new prefix is taken out first: its padded spelling has runs of slashes, which would pass for
         # what is left of a hidden one.
         moved = analysis.analyse(data, Spelling.of(self.new), path, marker)
-        rest = data if moved.content is None else moved.content
+        rest = data if moved.content is None else moved.content.replace(PLACEHOLDER, _NEUTRAL)
         found = analysis.analyse(rest, self.old, path, marker)
         needed = [item for item in found.occurrences if item.functional]
         if needed:
