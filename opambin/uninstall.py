@@ -2,6 +2,7 @@
 
 Rules:
 
+* Nothing is taken out while an opam is at work; what killed restores have left in switches goes first.
 * The configuration forgets the scripts before they go: opam stops working when a hook's file is missing.
 * It works with whatever is left of us, and takes nothing that is not ours.
 * When the configuration says what it said before init, it gets the very bytes back that it had.
@@ -87,17 +88,24 @@ def plan_uninstall(root: Path) -> UninstallPlan:
     )
 
 
-def uninstall(plan: UninstallPlan, opam: Opam | None) -> None:
-    """Carry out a plan: the configuration, then our directory, then the link.
+def uninstall(plan: UninstallPlan, opam: Opam | None) -> list[str]:
+    """Carry out a plan: what killed restores have left, the configuration, our directory, the link.
 
     Args:
         plan: What to do.
         opam: Takes the hooks out where the original configuration can't be restored.
 
+    Returns:
+        What was cleaned up in switches, as lines for the user.
+
     Raises:
         MisuseError: opam is needed and None.
-        UnavailableError: Something can't be written or removed.
+        UnavailableError: An opam is at work in the root, or something can't be written or removed.
     """
+    from opambin import leaving
+
+    leaving.refuse_while_at_work(plan.place)
+    said = leaving.clean_switches(plan.place)
     restored = plan.original is not None and replace_locked(plan.place.config, plan.config, plan.original)
     if plan.changes and not restored:
         if opam is None:
@@ -115,6 +123,7 @@ def uninstall(plan: UninstallPlan, opam: Opam | None) -> None:
                 directory.rmdir()
     except OSError as error:
         raise UnavailableError(f"{error.filename or plan.place.home}: {error.strerror}") from error
+    return said
 
 
 def _leftovers(place: Place) -> tuple[tuple[Path, ...], tuple[str, ...]]:
@@ -122,7 +131,8 @@ def _leftovers(place: Place) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     removes: list[Path] = []
     keeps: list[str] = []
     peer = (place.home / PEER_PROGRAM).exists()
-    ours = {place.hooks.name, place.original.name, place.record.name, place.shim.parent.name, "session"}
+    ours = {path.name for path in (place.hooks, place.original, place.record, place.shim.parent)}
+    ours |= {"session", "journal"}
     for path in sorted(place.home.iterdir()) if place.home.is_dir() else ():
         if path.name in ours or not (peer or path.name == STORE):
             removes.append(path)

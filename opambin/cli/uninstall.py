@@ -45,10 +45,15 @@ def command(root: Path | None, yes: bool, dry_run: bool, as_json: bool, purge_st
     if dry_run or (plan.empty and doomed is None):
         return
     confirm(f"Change {plan.place.root} like this?", yes=yes)
-    uninstall(plan, _opam(plan.place.root))
+    was_transparent = plan.place.shim.exists()
+    said = uninstall(plan, _opam(plan.place.root))
     if doomed is not None:
         _purge(doomed)
+    for line in said:
+        click.echo(line, err=as_json)
     if not as_json:
+        if was_transparent:
+            click.echo("In shells that run, 'hash -r' makes them look for opam again.")
         for kept in plan.keeps:
             click.echo(f"Left: {kept}")
         if doomed is None and store.is_dir():
