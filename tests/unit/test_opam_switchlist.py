@@ -71,7 +71,7 @@ def test_names_with_quotes() -> None:
 def test_edit_begins_again_when_the_file_was_changed_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(config('installed-switches: "b"\n'))
-    calls = []
+    calls: list[str] = []
 
     def change(text: str) -> str:
         if not calls:
