@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, Spelling, str], Located]], ...] = (
     (bytecode.recognises, bytecode.locate),
     (camlobj.recognises, camlobj.locate),
-    (machofile.recognises, machofile.locate),
     (launchinfo.recognises, launchinfo.locate),
     (marshal.recognises, marshal.locate),
 )
@@ -95,7 +94,11 @@ def _suspicious(data: bytes, spelling: Spelling) -> bool:
     """Tell whether a file may hold the prefix, openly, compressed, or in pieces."""
     if spelling.touches(data) or marshalstream.may_be_compressed(data):
         return True
-    return data.startswith((elf.MAGIC, arfile.MAGIC)) and elfdata.SLASHES in data
+    return _is_native(data) and elfdata.SLASHES in data
+
+
+def _is_native(data: bytes) -> bool:
+    return data.startswith((elf.MAGIC, arfile.MAGIC)) or machofile.recognises(data)
 
 
 def _located(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
@@ -103,7 +106,7 @@ def _located(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -
     if leaks is not None:
         return Located(data, leaks=leaks)
     try:
-        if data.startswith((elf.MAGIC, arfile.MAGIC)):
+        if _is_native(data):
             return _native(data, spelling, path, keep_length=keep_length)
         locate = _format_of(data)
         if locate is not None:
@@ -131,9 +134,10 @@ def _build_directories_only(data: bytes, spelling: Spelling) -> int | None:
     hits = list(spelling.hits(data))
     if not all(hit.build for hit in hits) or next(spelling.glued(data), None) is not None:
         return None
-    if data.startswith((elf.MAGIC, arfile.MAGIC)):
-        return None if next(elfdata.stray_runs(data, hits), None) else len(hits)
-    plain = text.is_text(data) and _format_of(data) is None
+    native = _is_native(data)
+    if native and next(elfdata.stray_runs(data, hits), None):
+        return None
+    plain = not native and text.is_text(data) and _format_of(data) is None
     return len(hits) if plain or not spelling.needed_anywhere(data) else None
 
 
@@ -142,6 +146,8 @@ def _native(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) ->
         return arfile.locate(data, spelling, path, keep_length=keep_length)
     if bytecode.recognises(data):
         return _custom(data, spelling, path, keep_length=keep_length)
+    if machofile.recognises(data):
+        return machofile.locate(data, spelling, path, keep_length=keep_length)
     return _elf(data, spelling, path, keep_length=keep_length)
 
 
@@ -154,8 +160,12 @@ def _elf(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Lo
 
 def _custom(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
     """Handle a bytecode program behind its own run-time system (linked with ``-custom``)."""
-    head = elfdata.locate(data, spelling, path, keep_length=keep_length)
-    body = bytecode.locate(head.content, spelling, path)
+    table = bytecode.sections(data)
+    if table is None:
+        raise BadDataError(path, "not a bytecode program")
+    locate = machofile.locate if machofile.recognises(data) else _elf
+    head = locate(data[: table.start], spelling, path, keep_length=keep_length)
+    body = bytecode.locate(head.content + data[table.start :], spelling, path)
     occurrences = sorted((*head.occurrences, *body.occurrences), key=lambda found: found.offset)
     return Located(body.content, tuple(occurrences), head.bound + body.bound, head.leaks + body.leaks)
 

@@ -1,7 +1,7 @@
 """Bytecode programs: a launcher, sections, a table of the sections' lengths, a magic number.
 
-The launcher is a ``#!`` line, a small shell script, or (linked with ``-custom``) an ELF file, which is
-another module's business and keeps its length. All sections may change theirs:
+The launcher is a ``#!`` line, a small shell script, or (linked with ``-custom``) an ELF or Mach-O file,
+which is another module's business and keeps its length. All sections may change theirs:
 
 * ``RNTM``: path of the run-time system. ``DLPT``, ``DLLS``, ``PRIM``: names, each ended by NUL.
 * ``DATA``: one marshalled value, the constants. ``SYMB``, ``CRCS``: marshalled values as well.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.model import PLACEHOLDER, Bound, Kind, Occurrence
-from opambin.relocate import marshal
+from opambin.relocate import elf, machofile, marshal
 from opambin.relocate.located import Located
 from opambin.relocate.pieces import (
     Change,
@@ -38,7 +38,6 @@ _MAGIC_LENGTH = 12  # bytes: MAGIC, three digits
 _TRAILER = 16  # bytes: number of sections, magic number
 _ENTRY = 8  # bytes: name, length
 _MAX_SECTIONS = 64  # OCaml writes at most ten
-_ELF_MAGIC = b"\x7fELF"
 _LISTS = (b"RNTM", b"DLPT", b"DLLS", b"PRIM")
 _VALUES = (b"DATA", b"SYMB", b"CRCS")
 _DEBUG = b"DBUG"
@@ -112,7 +111,7 @@ def locate(data: bytes, spelling: Spelling, path: str) -> Located:
         raise BadDataError(path, "not a bytecode program")
     pieces = Pieces()
     launcher = data[: table.start]
-    if launcher.startswith(_ELF_MAGIC):
+    if _is_native(launcher):
         pieces.raw(launcher)
     else:
         pieces.part(_locate_text(launcher, spelling, "launcher"))
@@ -127,6 +126,10 @@ def locate(data: bytes, spelling: Spelling, path: str) -> Located:
     pieces.raw(_table(table, lengths))
     pieces.raw(data[-_TRAILER:])
     return pieces.located()
+
+
+def _is_native(launcher: bytes) -> bool:
+    return launcher.startswith(elf.MAGIC) or machofile.recognises(launcher)
 
 
 def _table(table: SectionTable, lengths: Sequence[int]) -> bytes:
@@ -197,8 +200,8 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
     changes = [*text_changes(content, text, target), *marshal.changes(content, others, target)]
     launcher = [change for change in changes if change.end <= table.start]
     inside = [change for change in changes if change.end > table.start]
-    if launcher and content.startswith(_ELF_MAGIC):
-        raise BadDataError("bytecode program", "an occurrence in its ELF file was to be rewritten here")
+    if launcher and _is_native(content):
+        raise BadDataError("bytecode program", "an occurrence in its launcher was to be rewritten here")
     lengths = [section.end - section.start + _growth(section, inside) for section in table.sections]
     head = _launcher(apply(content[: table.start], launcher))
     entries = Change(table.end, len(content) - _TRAILER, _table(table, lengths))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from opambin.errors import BadDataError
+from opambin.relocate.native import RegionIndex
 
 MAGIC = b"\x7fELF"
 ET_REL = 1
@@ -137,38 +137,29 @@ class Elf:
     sections: tuple[Section, ...]
     end: int
 
-    def index(self) -> SectionIndex:
+    def index(self) -> RegionIndex:
         """Return a quick way from an offset to its section."""
-        return SectionIndex(self)
+        return RegionIndex(self.sections)
 
-    def has_symbol(self, data: bytes, section: Section, offset: int) -> bool:
-        """Tell whether a symbol stands for the byte at ``offset`` of the file, inside ``section``."""
-        number = self.sections.index(section)  # tables of symbols say the number, not the name
+    def has_symbol(self, data: bytes, offset: int) -> bool:
+        """Tell whether a symbol stands for the byte at ``offset`` of the file."""
+        # Tables of symbols say the number of a section, not its name.
+        number, section = next(
+            (
+                (number, section)
+                for number, section in enumerate(self.sections)
+                if section.offset <= offset < section.end
+            ),
+            (0, None),
+        )
+        if section is None:
+            return False
         value = offset - section.offset + (0 if self.type == ET_REL else section.address)
         needle = struct.pack("<Q", value)
         for table in self.sections:
             if table.type == SHT_SYMTAB and _table_has(data, table, needle, number):
                 return True
         return False
-
-
-class SectionIndex:
-    """Finds the section that holds an offset of the file."""
-
-    def __init__(self, elf: Elf) -> None:
-        """Sort the sections that hold bytes."""
-        self._held = sorted(
-            (section for section in elf.sections if section.end > section.offset),
-            key=lambda section: section.offset,
-        )
-        self._starts = [section.offset for section in self._held]
-
-    def at(self, offset: int) -> Section | None:
-        """Return the section that holds the byte at ``offset``."""
-        number = bisect_right(self._starts, offset) - 1
-        if number < 0 or offset >= self._held[number].end:
-            return None
-        return self._held[number]
 
 
 def parse(data: bytes) -> Elf:

@@ -20,12 +20,13 @@ from opambin.relocate.pieces import Change, apply
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from opambin.relocate.native import NativeFile, Region
     from opambin.relocate.spelling import Hit, Spelling
 
 CANARY = 8  # slashes; a compiler that moves a string through registers moves eight bytes at a time
 SLASHES = b"/" * CANARY
 _SLASH_RUN = re.compile(rb"/{%d,}" % CANARY)
-_BLOCK_SECTIONS = (".data", ".ldata")
+_BLOCK_SECTIONS = (".data", ".ldata", "__DATA,__data")
 
 
 class _Reading(Enum):
@@ -51,7 +52,7 @@ class _Place:
     """A hit, the section that holds it, and how to name it."""
 
     hit: Hit
-    section: elf.Section
+    section: Region
     where: str
 
 
@@ -83,7 +84,13 @@ def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = Fa
     Raises:
         BadDataError: It is not an ELF file that can be read; :func:`elf.parse` says why.
     """
-    file = elf.parse(data)
+    return locate_in(elf.parse(data), data, spelling, path, keep_length=keep_length)
+
+
+def locate_in(
+    file: NativeFile, data: bytes, spelling: Spelling, path: str, *, keep_length: bool = False
+) -> Located:
+    """Bring a file of native code, of any format, into placeholder form; see :func:`locate`."""
     values = embedded.locate(data, spelling, path, file.end)
     data = values.content
     hits = [hit for hit in spelling.hits(data) if hit.offset < file.end]
@@ -96,7 +103,7 @@ class _Locator:
     """One pass over one ELF file."""
 
     def __init__(
-        self, data: bytes, file: elf.Elf, spelling: Spelling, path: str, *, keep_length: bool
+        self, data: bytes, file: NativeFile, spelling: Spelling, path: str, *, keep_length: bool
     ) -> None:
         self._data = data
         self._file = file
@@ -170,9 +177,9 @@ class _Locator:
             return None
         return block
 
-    def _reading(self, block: blocks.Block, section: elf.Section) -> _Reading:
+    def _reading(self, block: blocks.Block, section: Region) -> _Reading:
         """Tell whether what looks like a block is one, and not a part of a longer string."""
-        if self._file.has_symbol(self._data, section, block.start):
+        if self._file.has_symbol(self._data, block.start):
             return _Reading.SURE
         bounds = section.offset, section.end
         if not blocks.has_neighbours(self._data, block, *bounds):

@@ -34,6 +34,7 @@ _LINKABLE = (elf.MAGIC, arfile.MAGIC, camlobj.MAGIC)
 _TEMPORARY_PREFIX = ".opambin-"
 _COUNTER = itertools.count()
 _PRIVATE = 0o600
+_HEAD = 8  # bytes that tell the format of an object
 _NO_LINKS = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
 _OLD = os.O_RDONLY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -215,7 +216,8 @@ def _patches(descriptor: int, occurrences: Sequence[Occurrence], target: bytes) 
     """Return what is to be written over a copy of an object; None when it has to be made as a whole."""
     if not occurrences:
         return []
-    if not rendering.in_place(occurrences):
+    head = os.pread(descriptor, _HEAD, 0)
+    if not rendering.in_place(occurrences) or rendering.needs_finish(head):
         return None
     return rendering.plan(occurrences, target, lambda at, size: os.pread(descriptor, size, at))
 
@@ -229,7 +231,7 @@ def _copied(descriptor: int, size: int, patches: list[Patch], destination: Name,
 
 
 def _linkable(descriptor: int, status: os.stat_result, how: Placing) -> bool:
-    return stat.S_IMODE(status.st_mode) == how.mode and os.pread(descriptor, 8, 0).startswith(_LINKABLE)
+    return stat.S_IMODE(status.st_mode) == how.mode and os.pread(descriptor, _HEAD, 0).startswith(_LINKABLE)
 
 
 def _linked(source: Name, status: os.stat_result, destination: str, how: Placing) -> Placed | None:

@@ -1,8 +1,8 @@
 """What two equal builds have in common: a digest of a file without what differs between them.
 
-Left out are debug sections, build-ids and local symbols of ELF files; dates, owners and indexes of
-archives; debug data of bytecode and the offsets that follow from its length; typed trees. All the rest
-counts, so files that behave differently have different identities.
+Left out are debug sections, build-ids and local symbols of ELF files; build identifiers and signatures of
+Mach-O files; dates, owners and indexes of archives; debug data of bytecode and the offsets that follow from
+its length; typed trees. All the rest counts, so files that behave differently have different identities.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
-from opambin.relocate import arfile, bytecode, camlobj, elf
+from opambin.relocate import arfile, bytecode, camlobj, elf, machofile
 from opambin.relocate.marshalstream import MAGIC as VALUE_MAGIC
 from opambin.relocate.marshalstream import all_strings, decompress, read_header
 
@@ -68,6 +68,8 @@ def _parts(data: bytes) -> list[Part] | None:
         return [b"bytecode", *_bytecode_parts(data, table)]
     if data.startswith(elf.MAGIC):
         return [b"elf", *_elf_parts(data)]
+    if machofile.recognises(data):
+        return [b"mach-o", machofile.identical_part(data)]
     if data.startswith(arfile.MAGIC):
         return [b"ar", *_archive_parts(data)]
     if data.startswith((camlobj.MAGIC + b"O", camlobj.MAGIC + b"A")):

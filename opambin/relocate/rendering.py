@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
-from opambin.relocate import blocks, bytecode, camlobj, dunesite, elf, marshal
+from opambin.relocate import blocks, bytecode, camlobj, dunesite, elf, machofile, marshal
 from opambin.relocate.pieces import Change, apply
 from opambin.relocate.spelling import pad
 
@@ -87,9 +87,23 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
         CannotRelocateError: The prefix does not fit.
     """
     check(occurrences, target)
+    native = content.startswith(elf.MAGIC) or machofile.recognises(content)
     for recognises, module_render in _WHOLE:
-        if not content.startswith(elf.MAGIC) and recognises(content):
+        if not native and recognises(content):
             return module_render(content, occurrences, target)
+    content = _rendered(content, occurrences, target)
+    return machofile.finish(content) if needs_finish(content) else content
+
+
+def needs_finish(head: bytes) -> bool:
+    """Tell from its first bytes whether a file may hold a signature of all its bytes.
+
+    Such a file is rendered as a whole, also where all occurrences are in place.
+    """
+    return machofile.recognises(head)
+
+
+def _rendered(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
     patches = plan(occurrences, target, lambda offset, size: content[offset : offset + size])
     content = apply(content, [Change(patch.offset, patch.end, patch.data) for patch in patches])
     free = [found for found in occurrences if found.kind not in IN_PLACE]

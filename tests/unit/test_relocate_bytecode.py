@@ -133,7 +133,7 @@ def test_an_elf_file_before_it_is_left_to_others() -> None:
     assert table.start == len(head)
     stray = Occurrence(Kind.TEXT, 16)
     placed = located.content.replace(PADDED, PLACEHOLDER)
-    with pytest.raises(BadDataError, match="ELF"):
+    with pytest.raises(BadDataError, match="launcher"):
         bytecode.render(placed, (stray, *located.occurrences), b"/o")
 
 
