@@ -52,6 +52,9 @@ RESERVED = frozenset(
     )
 )
 """Names in opam's root that no switch can have."""
+UNSAFE = frozenset(" \"'\\$`#;&|<>()*?[]{}!:%")
+"""What means something to shells, make, opam or in lists of folders: a text that holds a path without
+them may not stand one with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +169,10 @@ def plan_entry(context: Context, wanted: Wanted) -> Entry:
     new, old = str(prefix), context.prefix
     if Path(wanted.new).name == LOCAL and "/" in wanted.new:
         raise MisuseError(f"give the folder that {LOCAL} shall be in: {Path(wanted.new).parent}")
-    if not wanted.new or any(not char.isprintable() or char in ':"\\' for char in new):
-        raise MisuseError(f"{wanted.new!r} is no name for a switch")
+    odd = sorted(set(new) & UNSAFE - set(old))
+    if not wanted.new or not new.isprintable() or odd:
+        why = f": scripts and makefiles could not name {new}, because of {odd[0]!r}" if odd else ""
+        raise MisuseError(f"{wanted.new!r} is no place for a switch{why}")
     if name in RESERVED:
         raise MisuseError(f"{name} is a name that opam uses itself")
     if os.path.lexists(new) or os.path.lexists(Path(wanted.new, LOCAL)) or name in context.root.switches:
