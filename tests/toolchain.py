@@ -247,11 +247,11 @@ POWERED = "717897987691852588770249\n"
 PROJECT = {
     "dune-project": "(lang dune 2.9)\n(using menhir 2.1)\n",
     "dune": "(menhir (modules p))\n"
-    "(executable (name main) (modes exe byte) (libraries zarith menhirLib)\n"
-    " (foreign_stubs (language c) (names foo_stubs)))\n",
+    "(executable (name main) (modes exe byte) (libraries zarith menhirLib foo))\n",
     "p.mly": MENHIR,
-    "foo_stubs.c": STUB,
-    "foo.ml": EXTERNAL,
+    "lib/dune": "(library (name foo) (foreign_stubs (language c) (names foo_stubs)))\n",
+    "lib/foo_stubs.c": STUB,
+    "lib/foo.ml": EXTERNAL,
     "main.ml": """\
 let tokens = ref P.[INT (Foo.answer ()); PLUS; INT 1; END]
 let next _ = match !tokens with [] -> P.END | token :: rest -> tokens := rest; token
@@ -327,7 +327,7 @@ PACKAGES = (
         (
             "dune build --root . ./main.exe ./main.bc",
             "./_build/default/main.exe",
-            "dune exec --root . ./main.bc",
+            "ocamlrun -I _build/default/lib _build/default/main.bc",
         ),
         "43\n43\n",
         PROJECT,
