@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 from opambin.cli import door
-from opambin.cli.verbatim import Verbatim
+from opambin.cli.verbatim import Verbatim, show_help, wants_help
 
 
 @click.command("exec", cls=Verbatim)
-def command(args: tuple[str, ...]) -> None:
+def command(args: tuple[str, ...]) -> int:
     """Run a program in the environment of a switch: ``opam exec`` with the same arguments."""
+    if wants_help(args[:1]):
+        return show_help("exec")
     door.run_opam("exec", args)

@@ -2,14 +2,82 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from opambin.cli import door
-from opambin.cli.verbatim import Verbatim
+from opambin.cli.verbatim import Verbatim, show_help, wants_help
+
+if TYPE_CHECKING:
+    from opambin.creation import Made
 
 
 @click.command("switch", cls=Verbatim)
 def command(args: tuple[str, ...]) -> int:
-    """Create a switch: ``opam switch create`` with the same arguments, the compiler from the store."""
-    door.run_opam("switch", args)
-    return 0
+    """Create a switch: ``switch create NAME COMPILER``, with the compiler restored where the store has it.
+
+    The switch is the one that ``opam switch create`` makes. Other commands about switches, and other ways to
+    create one, go to opam as they are.
+    """
+    from opambin import creation
+
+    if not args or wants_help(args):
+        return show_help("switch")
+    wish = creation.parse(args, os.environ)
+    if wish is None:
+        door.run_opam("switch", args)
+    made = creation.make(wish, os.environ)
+    if isinstance(made, str):
+        if made:
+            print(f"opam-bin: {made}; opam goes on alone")
+        door.run_opam("switch", args)
+    try:
+        code = _fill(made, args)
+    except BaseException:
+        creation.remove(made.context.opam, made.context.switch.name)
+        raise
+    if made.hint:
+        print(made.hint)
+    return _clean_up(made, code) if code else 0
+
+
+def _fill(made: Made, args: tuple[str, ...]) -> int:
+    """Restore the compiler and let opam install the rest; returns its exit code."""
+    from opambin import creation, front
+
+    print(f"\n{title('Installing new switch packages')}\nSwitch invariant: {made.invariant}")
+    done = front.carry_out(made.prepared, print)
+    if done is None:
+        creation.remove(made.context.opam, made.context.switch.name)
+        door.run_opam("switch", args)
+    for line in front.summary_lines(made.prepared, done):
+        print(line)
+    sys.stdout.flush()
+    code = creation.install_rest(made) if front.left_to_opam(made.prepared, done) else 0
+    if not code:
+        creation.complete(made)
+    return code
+
+
+def _clean_up(made: Made, code: int) -> int:
+    """Ask as opam does whether a switch that is not complete shall stay."""
+    from opambin import creation
+
+    question = "Switch initialisation failed: clean up? ('n' will leave the switch partially installed)"
+    print(f"{question} [Y/n] ", end="", flush=True)
+    answer = "y\n" if made.wish.yes else sys.stdin.readline()
+    print("y" if made.wish.yes else "")
+    if answer.strip().lower() in ("", "y", "yes") and answer.endswith("\n"):
+        creation.remove(made.context.opam, made.context.switch.name)
+    else:
+        creation.complete(made)
+    return code
+
+
+def title(text: str) -> str:
+    """Write a heading as opam does, 80 columns wide."""
+    line = f"<><> {text} "
+    return line + "<><>" * ((80 - len(line)) // 4) + "<><>"[: (80 - len(line)) % 4]
