@@ -10,7 +10,7 @@ from opambin.context import open_context
 from opambin.errors import UnavailableError
 from opambin.model import ConeKey, FileType, OutputId, Package
 from opambin.session import Result
-from opambin.store.records import Event, InstalledRecord
+from opambin.store.records import IN_SESSION, Event, InstalledRecord
 from opambin.store.records import Result as EventResult
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _event(context: Context, result: Result, now: int) -> Event:
         result.package,
         result.key,
         _KINDS[result.what],
-        result.reason,
+        IN_SESSION if result.what == "restored" else result.reason,
         result.seconds,
         result.bytes,
         result.source_bytes,

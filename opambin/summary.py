@@ -53,10 +53,12 @@ def names(packages: Sequence[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration: ``0.42 s``, ``17 s``, ``3 min 05 s``."""
+    """Write a duration: ``0.42 s``, ``17 s``, ``3 min 05 s``, ``2 h 10 min``."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 

@@ -54,6 +54,10 @@ class InstalledRecord:
     changes_digest: str
 
 
+IN_SESSION = "in a session of opam, after its download"
+"""The reason of a hit that the hooks placed."""
+
+
 class Result(StrEnum):
     """What became of one package of a run."""
 
@@ -73,7 +77,7 @@ class Event:
         package: ``name.version``.
         key: Cone key; empty when there was none.
         result: What became of it.
-        reason: Why, for a miss or a refusal.
+        reason: Why, for a miss or a refusal; :data:`IN_SESSION` for hits that the hooks placed.
         seconds: How long it took.
         bytes: Of its files.
         source_bytes: Of the source archive that was not needed, or was.

@@ -50,7 +50,8 @@ def test_front_door() -> None:
         pytest.param(9.994, "9.99 s", id="short"),
         pytest.param(10.4, "10 s", id="seconds"),
         pytest.param(59.6, "1 min 00 s", id="rounded up"),
-        pytest.param(3725, "62 min 05 s", id="long"),
+        pytest.param(3599, "59 min 59 s", id="minutes"),
+        pytest.param(3725, "1 h 02 min", id="long"),
     ],
 )
 def test_duration(seconds: float, expected: str) -> None:
