@@ -64,8 +64,9 @@ def stray_runs(data: bytes, hits: Iterable[Hit]) -> Iterator[tuple[int, int]]:
     while at >= 0:
         run = _SLASH_RUN.match(data, at)
         end = run.end() if run else at + CANARY
-        number = bisect_right(starts, at) - 1
-        if number < 0 or end > ends[starts[number]]:
+        number = bisect_right(starts, end - 1) - 1
+        # Other slashes may stand right before a padding that begins in the root folder (``file://``).
+        if number < 0 or end > ends[starts[number]] or starts[number] - at >= CANARY:
             yield at, end
         at = data.find(SLASHES, end)
 
