@@ -36,6 +36,7 @@ class Entry:
         keep: Whether the old one stays.
         copy: Device and inode of the copy, once there is one.
         link: The ``_opam`` link by which the switch was named; empty when it was not.
+        current: Whether it was the root's current switch.
     """
 
     old: str
@@ -45,6 +46,7 @@ class Entry:
     keep: bool
     copy: tuple[int, int] | None = None
     link: str = ""
+    current: bool = False
 
     @property
     def staging(self) -> Path:

@@ -97,8 +97,11 @@ class Registry:
         if entry.keep:
             switchlist.edit(self._root, lambda text: switchlist.removed(text, entry.new))
             return
-        switchlist.edit(self._root, lambda text: switchlist.renamed(text, entry.new, entry.old))
-        if Root.open(self._root).current_switch == entry.old:
+        switchlist.edit(
+            self._root,
+            lambda text: switchlist.renamed(text, entry.new, entry.old, current=entry.current),
+        )
+        if entry.current:
             replace(self._opam, switch=entry.old).set_global_switch(entry.old)
 
     def follow(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from opambin.opam.client import Opam
 from opambin.opam.lock import SwitchLock
 from opambin.opam.root import Root
 from opambin.opam.switch import LOCAL, locate
+from opambin.opam.switchlist import is_local
 from opambin.restore import journal_of
 from opambin.session import Session
 
@@ -182,7 +183,9 @@ def plan_entry(context: Context, wanted: Wanted) -> Entry:
     link = Path(wanted.switch, LOCAL).absolute()
     by_link = "/" in wanted.switch or wanted.switch.startswith(".")
     linked = str(link) if by_link and link.is_symlink() else ""
-    return Entry(context.switch.name, name, old, new, wanted.keep, link=linked)
+    return Entry(
+        context.switch.name, name, old, new, wanted.keep, link=linked, current=context.switch.is_global
+    )
 
 
 def _check_quiet(context: Context) -> None:
@@ -298,6 +301,8 @@ def _finish(root: Path, entry: Entry, registry: Registry, tell: Callable[[str], 
     remove_tree(entry.discarded)
     Session.of(root, old).remove()
     _tell_of_faults(registry.forget, tell)
+    if entry.current and is_local(entry.new):
+        tell(f"{entry.old} was the current switch of the root, which no local switch can be; none is now")
     return links
 
 

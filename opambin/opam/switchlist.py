@@ -44,12 +44,26 @@ def removed(config: str, name: str) -> str:
     return _with(config, LIST, [other for other in known(config) if other != name])
 
 
-def renamed(config: str, old: str, new: str) -> str:
-    """Return a configuration where switch ``old`` is called ``new``, also when it is the current one."""
+def is_local(name: str) -> bool:
+    """Tell whether a switch is a local one, which opam refuses to make the current one of the root."""
+    return "/" in name
+
+
+def renamed(config: str, old: str, new: str, *, current: bool = False) -> str:
+    """Return a configuration where switch ``old`` is called ``new``.
+
+    When it is the current one it stays that; as a local switch it can't, and then none is.
+
+    Args:
+        config: The text.
+        old: Its name.
+        new: Its new name.
+        current: Make it the current one, whatever was.
+    """
     names = [new if name == old else name for name in known(config)]
     text = _with(config, LIST, names if new in names else [new, *names])
-    if strings_of(parse(text, "config"), CURRENT) == (old,):
-        text = _with(text, CURRENT, [new])
+    if current or strings_of(parse(text, "config"), CURRENT) == (old,):
+        text = _with(text, CURRENT, [] if is_local(new) else [new])
     return text
 
 

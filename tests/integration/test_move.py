@@ -127,11 +127,11 @@ def test_relocate_to_a_folder_and_back(world: World, switch: str, filled: Path) 
     world.opam("switch", "set", switch)
     exported = export(world, switch)
     folder = world.folder / f"new-{world.number}" / "project"
-    world.opam_bin("relocate", switch, str(folder))
+    done = world.opam_bin("relocate", switch, str(folder))
+    assert "no local switch can be" in done.err
     assert not filled.exists()
     assert switch not in switches(world)
-    assert f'switch: "{folder}"' in (world.root / "config").read_text()
-    assert str(folder / "_opam") in (world.root / "opam-init/variables.sh").read_text()
+    assert "\nswitch: " not in (world.root / "config").read_text()
     check_whole(world, str(folder), filled)
     check_own_files(folder / "_opam", filled, world)
     assert traces(world.root, folder) == []
@@ -140,6 +140,17 @@ def test_relocate_to_a_folder_and_back(world: World, switch: str, filled: Path) 
     check_whole(world, switch, folder / "_opam")
     assert export(world, switch) == exported
     check_removal(world, switch)
+
+
+def test_the_current_switch_stays_current(world: World, switch: str, filled: Path) -> None:
+    world.opam("switch", "set", switch)
+    config = (world.root / "config").read_bytes()
+    broken(world, "registration.Registry.verify = interrupt", "relocate", switch, code=130)
+    assert (world.root / "config").read_bytes() == config
+    assert f"{filled}/bin" in (world.root / "opam-init/variables.sh").read_text()
+    world.opam_bin("relocate", switch, f"{switch}-x")
+    assert f'switch: "{switch}-x"' in (world.root / "config").read_text()
+    assert f"{filled}-x/bin" in (world.root / "opam-init/variables.sh").read_text()
 
 
 def test_a_linked_switch_keeps_its_link(world: World, switch: str, filled: Path) -> None:

@@ -53,6 +53,15 @@ def test_rename_keeps_the_place_in_the_list(current: str, expected: str) -> None
     assert switchlist.renamed(before, "a", "n") == config('installed-switches: ["b" "n"]\n', expected)
 
 
+def test_a_local_switch_is_never_the_current_one() -> None:
+    before = config('installed-switches: ["b" "a"]\n', 'switch: "a"\n')
+    after = switchlist.renamed(before, "a", "/home/me/a")
+    assert after == config('installed-switches: ["b" "/home/me/a"]\n')
+    back = switchlist.renamed(after, "/home/me/a", "a", current=True)
+    assert switchlist.known(back) == ("b", "a")
+    assert 'switch: "a"\n' in back
+
+
 def test_rename_of_a_switch_that_is_in_no_list() -> None:
     assert switchlist.known(switchlist.renamed(config('installed-switches: "b"\n'), "a", "n")) == ("n", "b")
 
