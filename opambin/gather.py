@@ -122,7 +122,7 @@ def surroundings(context: Context, files: Iterable[OpamFile]) -> Surroundings:
         context: The switch.
         files: The opam files of the packages that may be built.
     """
-    names = {*_PLATFORM, "opam-version"}
+    names = {*_PLATFORM, "opam-version", "os-family"}
     for file in files:
         names |= {name for name in mentioned_variables(file) if ":" not in name}
     values = context.opam.variables(sorted(names))

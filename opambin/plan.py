@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from opambin.model import PackageName
 from opambin.opam import fields as opam_file
 from opambin.opam import formula
+from opambin.opam.buildfields import cares_for_tests
 from opambin.opam.interpolation import as_text
 from opambin.opam.switchfiles import PackageConfig
 
@@ -196,6 +197,8 @@ def _decide(universe: Universe, node: Node, shelf: Shelf, site: Site, progress: 
     package, text = node.package, node.text
     if any(fnmatchcase(package.name, glob) for glob in site.exclude):
         return Item(package, Verdict.MISS, "the configuration excludes it", text=text)
+    if node.flags.get("with-test") and cares_for_tests(node.file):
+        return Item(package, Verdict.MISS, "its tests are to run", text=text)
     if package.name in site.replaced:
         return Item(package, Verdict.MISS, "an installed version of it has to be removed first", text=text)
     clash = conflicting(node) & site.replaced

@@ -83,14 +83,22 @@ def run(verb: str, args: tuple[str, ...]) -> int:
 
 
 def _restore(words: Words, prepared: Prepared, tell: Callable[[str], None]) -> int:
-    from opambin import front
+    from opambin import front, systempackages
+    from opambin.cli.provision import note_promise, provide
+    from opambin.cli.wording import print_messages
 
     if not agreed(prepared, json_wanted=words.json):
         return DECLINED
+    missing = systempackages.missing(prepared)
+    code = provide(prepared, missing, tell)
+    if code:
+        return code
     done = front.carry_out(prepared, tell)
     if done is not None:
+        note_promise(prepared, missing, {*(str(m.package) for m in done.restored), *done.checked})
         for line in front.summary_lines(prepared, done):
             tell(line)
+        print_messages(prepared, done, tell)
     left = front.left_to_opam(prepared, done)
     if words.json:
         print(json.dumps(report(prepared, done, left), indent=2))

@@ -47,6 +47,7 @@ def command(args: tuple[str, ...]) -> int:
 def _fill(made: Made, args: tuple[str, ...]) -> int:
     """Restore the compiler and let opam install the rest; returns its exit code."""
     from opambin import creation, front
+    from opambin.cli.wording import print_messages, title
 
     print(f"\n{title('Installing new switch packages')}\nSwitch invariant: {made.invariant}")
     done = front.carry_out(made.prepared, print)
@@ -55,6 +56,7 @@ def _fill(made: Made, args: tuple[str, ...]) -> int:
         door.run_opam("switch", args)
     for line in front.summary_lines(made.prepared, done):
         print(line)
+    print_messages(made.prepared, done, print)
     sys.stdout.flush()
     code = creation.install_rest(made) if front.left_to_opam(made.prepared, done) else 0
     if not code:
@@ -75,9 +77,3 @@ def _clean_up(made: Made, code: int) -> int:
     else:
         creation.complete(made)
     return code
-
-
-def title(text: str) -> str:
-    """Write a heading as opam does, 80 columns wide."""
-    line = f"<><> {text} "
-    return line + "<><>" * ((80 - len(line)) // 4) + "<><>"[: (80 - len(line)) % 4]

@@ -1,0 +1,114 @@
+"""The system packages that opam packages want: which of them are missing on this machine.
+
+A package that is restored never gets to the point where opam looks after them, so this is done here: the
+field ``depexts`` is evaluated and the system is asked. Only when something is missing opam is called, whose
+business it is to ask and to install.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opambin.opam import ast, filters
+from opambin.plan import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from opambin.front import Prepared
+    from opambin.model import Package
+
+_FALSE = ("", "0", "no", "false", "n")
+_PROMISES = (("--assume-depexts", "OPAMASSUMEDEPEXTS"), ("--no-depexts", "OPAMNODEPEXTS"))
+_QUERY = ("dpkg-query", "-W", "-f", "${Package}\t${Architecture}\t${db:Status-Abbrev}\t${Provides}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What is not there.
+
+    Attributes:
+        wanted: For each opam package, the system packages that it lacks.
+        promised: Whether the user says that they are there in some other way.
+        certain: Whether the system could be asked; otherwise all that is wanted counts as missing.
+    """
+
+    wanted: Mapping[Package, frozenset[str]]
+    promised: bool
+    certain: bool
+
+    @property
+    def names(self) -> list[str]:
+        """All system packages, sorted."""
+        return sorted({name for names in self.wanted.values() for name in names})
+
+    @property
+    def packages(self) -> list[str]:
+        """The opam packages, as one names them to opam."""
+        return sorted(f"{package.name}={package.version}" for package in self.wanted)
+
+
+def missing(prepared: Prepared) -> Missing:
+    """Find out which system packages the packages of a plan that are not left to opam lack.
+
+    Raises:
+        BadDataError: A field ``depexts`` is of another shape.
+    """
+    context, universe = prepared.context, prepared.decision.universe
+    asked, environ = prepared.request, context.environ
+    promised = any(
+        option in asked.options or environ.get(variable, "").lower() not in _FALSE
+        for option, variable in _PROMISES
+    )
+    if context.root.config.get("depext") == ast.Bool(value=False):
+        return Missing({}, promised, certain=True)
+    bypass = frozenset(context.switch.config().depext_bypass)
+    wanted: dict[Package, frozenset[str]] = {}
+    for item in prepared.items:
+        value = universe.node(item.package.name).file.get("depexts")
+        if value is not None and item.verdict in (Verdict.HIT, Verdict.CHECK):
+            names = frozenset(filters.strings(value, universe.surroundings.variables.get)) - bypass
+            if names:
+                wanted[item.package] = names
+    there = _installed({name for names in wanted.values() for name in names}, universe.surroundings.variables)
+    if there is None:
+        return Missing(wanted, promised, certain=False)
+    lacking = {package: names - there for package, names in wanted.items() if names - there}
+    return Missing(lacking, promised, certain=True)
+
+
+def _installed(names: Collection[str], variables: Mapping[str, str]) -> frozenset[str] | None:
+    """Return which of some system packages are installed; None where we can't ask the system."""
+    if not names:
+        return frozenset()
+    if variables.get("os-family") != "debian" or shutil.which("dpkg-query") is None:
+        return None
+    return debian_installed(_dpkg_rows()) & frozenset(names)
+
+
+def _dpkg_rows() -> list[str]:
+    import subprocess
+
+    done = subprocess.run(
+        _QUERY, env={**os.environ, "LC_ALL": "C"}, capture_output=True, text=True, check=False
+    )
+    return done.stdout.splitlines()
+
+
+def debian_installed(rows: Iterable[str]) -> frozenset[str]:
+    """Return the names of installed packages, and of what they provide, with and without architecture.
+
+    Args:
+        rows: Lines of name, architecture, short status and provided names, with tabs between.
+    """
+    found: set[str] = set()
+    for row in rows:
+        name, architecture, status, provides = (*row.split("\t"), "", "", "")[:4]
+        if status[1:2] != "i":
+            continue
+        names = {name, *(part.split("(")[0].strip() for part in provides.split(",") if part.strip())}
+        found |= names | {f"{each}:{architecture}" for each in names}
+    return frozenset(found)
