@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from opambin.errors import BadDataError
 from opambin.model import Bound, Edit, Symbol
 from opambin.provided import BYTECODE_SUFFIXES, bytecode_alone, file_symbols
-from opambin.relocate import analysis
+from opambin.relocate import analysis, symbolversions
 from opambin.relocate.dynamic import needed_libraries
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Look:
     def needed(self) -> set[Symbol]:
         """What its files import and it does not provide itself."""
         own = {(symbol.kind, symbol.name) for symbol in self.provides}
+        own |= {("lib", name) for kind, name in own if kind == "so"}
         return {symbol for symbol in self.imports if (symbol.kind, symbol.name) not in own}
 
 
@@ -112,7 +113,11 @@ def _look_at_file(context: Context, look: Look, seen: Seen, *, keep_length: bool
     data = Path(f"{context.prefix}/{seen.path}").read_bytes()
     seen.analysis = analysis.analyse(data, context.spelling, seen.path, keep_length=keep_length)
     look.bound += seen.analysis.bound
-    look.imports |= {Symbol("so", name) for name in needed_libraries(data)}
+    libraries = needed_libraries(data)
+    versions = symbolversions.wanted(data) if libraries else {}
+    for name in libraries:
+        wanted = " ".join(symbolversions.highest(versions.get(name, frozenset())))
+        look.imports |= {Symbol("so", name), Symbol("lib", name, wanted)}
     if not seen.path.endswith(BYTECODE_SUFFIXES):
         _add_symbols(context, look, seen.path, data)
 

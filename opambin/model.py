@@ -154,6 +154,7 @@ class Symbol:
 
     Attributes:
         kind: ``cmi`` (interface), ``cmx`` (implementation), ``so`` (soname), ``file`` (md5 of a system file),
+            ``lib`` (shared library of the system; the value is the versions of symbols),
             ``var`` (opam variable ``package:name``).
         name: Unit, soname, path or variable.
         value: Its CRC or value; empty where the name says it all.

@@ -7,10 +7,11 @@ import json
 from typing import TYPE_CHECKING
 
 from opambin.model import FileType, Import, OutputId, PackageName, Symbol
-from opambin.provided import file_md5, providers, variable
+from opambin.provided import Machine, file_md5, providers, variable
+from opambin.relocate import symbolversions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from opambin.context import Context
     from opambin.model import Edit, FileEntry
@@ -69,6 +70,8 @@ def imports(
         for provider, value in index.get((symbol.kind, symbol.name), ()):
             if value == symbol.value:
                 wanted.setdefault(provider, set()).add(symbol)
+    for symbol in _of_the_system(needed, {library for kind, library in index if kind == "so"}):
+        wanted.setdefault(name, set()).add(symbol)
     for read in sorted(reads):
         owner = PackageName(read.rpartition(":")[0])
         if owner in neighbours:
@@ -83,3 +86,23 @@ def imports(
         )
         for provider, symbols in sorted(wanted.items())
     )
+
+
+def _of_the_system(needed: Iterable[Symbol], provided: Collection[str]) -> list[Symbol]:
+    """Return the shared libraries that files want of the machine, each once.
+
+    What the loader does not find here either is found in some other way when the program runs.
+
+    Args:
+        needed: What the files of a package import.
+        provided: Libraries that other packages bring.
+    """
+    versions: dict[str, frozenset[str]] = {}
+    for symbol in needed:
+        if symbol.kind == "lib" and symbol.name not in provided:
+            versions[symbol.name] = versions.get(symbol.name, frozenset()) | {*symbol.value.split()}
+    found = [
+        Symbol("lib", name, " ".join(symbolversions.highest(versions[name]))) for name in sorted(versions)
+    ]
+    machine = Machine()
+    return [symbol for symbol in found if machine.has(symbol)]

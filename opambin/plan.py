@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opambin.surroundings import Keyed
     from opambin.universe import Node, Universe
 
-MACHINE_SYMBOLS = ("file",)
+MACHINE_SYMBOLS = ("file", "lib")
 """Kinds of symbols that this machine provides, not the output of a dependency."""
 OPAMS_OWN = ".opam-switch"
 """The folder of a prefix that only opam's records may be written to."""
@@ -289,6 +289,9 @@ def refusal(manifest: Manifest, chosen: Mapping[PackageName, Provided], site: Si
 def _unmet(wanted: Import, have: Provided | None, machine: Checks) -> str:
     for symbol in wanted.symbols:
         if symbol.kind in MACHINE_SYMBOLS and not machine.has(symbol):
+            if symbol.kind == "lib":
+                version = f" with {symbol.value}" if symbol.value else ""
+                return f"the shared library {symbol.name}{version} is not on this machine"
             return f"{symbol.name} is another one on this machine"
     rest = [symbol for symbol in wanted.symbols if symbol.kind not in MACHINE_SYMBOLS]
     if have is None:

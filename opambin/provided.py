@@ -149,7 +149,11 @@ class Machine:
     """Facts about this machine."""
 
     def has(self, symbol: Symbol) -> bool:
-        """Tell whether the file that a symbol names has the md5 that it states."""
+        """Tell whether a file has the md5, or a shared library the versions, that a symbol states."""
+        if symbol.kind == "lib":
+            from opambin import libraries
+
+            return libraries.has(symbol.name, symbol.value)
         return symbol.kind == "file" and file_md5(symbol.name) == symbol.value
 
 
