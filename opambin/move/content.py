@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER
-from opambin.relocate import analysis, rendering
+from opambin.relocate import analysis, immediates, rendering
 from opambin.relocate.spelling import BUILD_DIRECTORY_MARKER, Spelling
 
 _NO_BUILD_DIRECTORY = b"\0"
@@ -51,6 +51,9 @@ class Rewriting:
             keep_length: Never shrink a string of native code: the program has lengths compiled in.
         """
         found = analysis.analyse(data, self.old, path, keep_length=keep_length)
+        hidden = immediates.taken_apart(data, self.old.canonical)
+        if hidden and not found.bound:
+            return Rewritten(None, (f"the prefix was taken apart into the code of {hidden}",))
         return self._rendered(data, found)
 
     def record(self, data: bytes, path: str) -> Rewritten:

@@ -99,6 +99,13 @@ def test_what_is_left_of_the_old_prefix(data: bytes, record: bool, said: str) ->
     assert bool(found) == bool(said)
 
 
+def test_native_code_that_hides_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opambin.relocate.immediates.taken_apart", lambda *_: ".text")
+    assert REWRITING.file(b"\x7fELF", "bin/x").reasons == (
+        "the prefix was taken apart into the code of .text",
+    )
+
+
 def test_files_that_hold_a_placeholder_are_not_taken_for_ours() -> None:
     assert REWRITING.file(b"/opt/old " + PLACEHOLDER, "etc/x").reasons
 
