@@ -34,6 +34,9 @@ unit: dev ## unit and behaviour tests: no opam needed, seconds
 integration: dev ## tests with a real opam on a small set of packages
 	@$(PYTEST) -m "integration and not slow"
 
+fuzz: dev ## the engine of relocation against damaged files, for minutes (FUZZ_ROUNDS=20000)
+	@OPAMBIN_FUZZ_ROUNDS=$${FUZZ_ROUNDS:-20000} $(PYTEST) tests/unit/test_relocate_fuzz.py
+
 medium: ## the long integration run (many packages; the C libraries that they want are installed)
 	@scripts/setup --dev --medium
 	@$(PYTEST) tests/integration

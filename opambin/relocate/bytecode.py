@@ -203,7 +203,9 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
     if launcher and _is_native(content):
         raise BadDataError("bytecode program", "an occurrence in its launcher was to be rewritten here")
     lengths = [section.end - section.start + _growth(section, inside) for section in table.sections]
-    head = _launcher(apply(content[: table.start], launcher))
+    head = content[: table.start]
+    if launcher:
+        head = _launcher(apply(head, launcher))
     entries = Change(table.end, len(content) - _TRAILER, _table(table, lengths))
     return apply(content, [Change(0, table.start, head), *inside, entries])
 

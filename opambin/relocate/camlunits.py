@@ -86,7 +86,7 @@ def _of_native_library(data: bytes) -> Units:
     provides: list[Symbol] = []
     imports: list[Symbol] = []
     for member in _items(members):
-        unit, crc = _fields(member, 2)
+        unit, crc = _pair(member)
         provides.append(_symbol(IMPLEMENTATION, _fields(unit, 5)[0], crc))
         imports += _imports_of_native(unit)
     return _units(provides, imports)
@@ -115,7 +115,7 @@ def _imports_of_native(unit: Node) -> Iterator[Symbol]:
 
 def _symbols(kind: str, crcs: Node) -> Iterator[Symbol]:
     for item in _items(crcs):
-        name, crc = _fields(item, 2)
+        name, crc = _pair(item)
         yield _symbol(kind, name, b"" if crc == 0 else _fields(crc, 1)[0])
 
 
@@ -132,6 +132,13 @@ def _fields(node: Node, count: int) -> list[Node]:
     if not isinstance(node, list) or len(node) < count:
         raise BadDataError("compiled unit", f"no record of {count} fields or more where one is expected")
     return node
+
+
+def _pair(node: Node) -> list[Node]:
+    fields = _fields(node, 2)
+    if len(fields) > 2:
+        raise BadDataError("compiled unit", "no pair where one is expected")
+    return fields
 
 
 def _items(node: Node) -> Iterator[Node]:

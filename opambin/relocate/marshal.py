@@ -105,8 +105,14 @@ def locate_value(
 
 
 def _with_header(header: Header, body: Located, grown: tuple[int, int]) -> Located:
-    """Put the header before a new token stream and let the anchors reach it."""
+    """Put the header before a new token stream and let the anchors reach it.
+
+    Raises:
+        BadDataError: The sizes in the header leave no room for the strings; they could not be lowered later.
+    """
     pieces = Pieces()
+    placed = sum(item.kind is Kind.MARSHAL for item in body.occurrences) * PADDED_LENGTH
+    write_header(header, 0, grown[0] - placed // 4, grown[1] - placed // 8)
     pieces.raw(write_header(header, len(body.content), *grown))
     pieces.part(body)
     whole = pieces.located()

@@ -116,6 +116,12 @@ def test_a_line_that_the_kernel_may_not_read_becomes_a_script(target: bytes, hea
     assert rendered.startswith(head + target + b"/bin/ocamlrun\n\1\0\0\0")
 
 
+def test_a_launcher_without_the_prefix_is_never_rewritten() -> None:
+    head = b"#!/" + b"x" * 300 + b"/ocamlrun\n"
+    found = bytecode.locate(program(PADDED, head=head), SPELLING, "bin/x")
+    assert bytecode.render(found.content, found.occurrences, b"/opt") == program(b"/opt", pad(b"/opt"), head)
+
+
 def test_a_script_stays_a_script() -> None:
     located = bytecode.locate(program(PADDED, head=SCRIPT), SPELLING, "x")
     rendered = bytecode.render(located.content, located.occurrences, b"/o")

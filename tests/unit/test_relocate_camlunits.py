@@ -104,6 +104,8 @@ def test_files_of_a_5_3_compiler() -> None:
         pytest.param(b"Caml1999I031" + marshalled(b"") + marshalled([some(b"M", b"12")]), id="short CRC"),
         pytest.param(b"Caml1999I031" + marshalled(b"") + marshalled([some(b"\xff", A)]), id="not a name"),
         pytest.param(b"Caml1999I031" + marshalled(b"") + marshalled([5]), id="not a pair"),
+        pytest.param(b"Caml1999I031" + marshalled(b"") + marshalled([(b"M", (A,), 1)]), id="a triple"),
+        pytest.param(b"Caml1999Z031" + marshalled(([(UI, A, 1)],)), id="a triple in a library"),
         pytest.param(b"Caml1999I031" + marshalled(b"") + marshalled(b"x"), id="not a list"),
         pytest.param(b"Caml1999Y031" + marshalled(UI) + C[:-1], id="truncated CRC"),
         pytest.param(linked(b"O", (b"M", 1)), id="another record"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -241,6 +242,13 @@ def test_a_header_with_too_small_sizes_is_refused() -> None:
     data[12:20] = bytes(8)
     with pytest.raises(BadDataError, match="wrong sizes"):
         marshal.render(bytes(data), (Occurrence(Kind.MARSHAL, 23, anchor=(23, 2)),), b"/o")
+
+
+def test_sizes_that_could_not_be_lowered_are_refused_when_the_prefix_is_found() -> None:
+    data = bytearray(marshalled((PADDED, 1)))
+    data[12:20] = struct.pack(">II", 60, 5)
+    with pytest.raises(BadDataError, match="wrong sizes"):
+        marshal.locate_value(bytes(data), 0, SPELLING, "x")
 
 
 def test_a_frame_that_states_another_size_than_the_header_is_refused() -> None:
