@@ -67,7 +67,7 @@ def test_versions(tmp_path: Path, versions: str, version: str, fits: bool) -> No
 
 def test_a_patch_enters_the_digest_and_must_be_there(tmp_path: Path) -> None:
     folder = write(tmp_path, "- {versions: '*', patch: fix.patch, reason: r}\n")
-    with pytest.raises(BadDataError, match="fix.patch can't be read"):
+    with pytest.raises(BadDataError, match=r"fix\.patch can't be read"):
         load("foo", "1", folder)
     digests = []
     for content in (b"one", b"two"):
