@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,7 +142,7 @@ def move(environ: Mapping[str, str], wanted: Wanted) -> Moved:
     begun = time.monotonic()
     root = Root.find(environ).path
     journal = MoveJournal(root)
-    with journal.alone():
+    with nullcontext() if wanted.dry_run else journal.alone():
         if not wanted.dry_run:
             _recover(environ, root, journal, wanted.tell)
         context = open_context(environ, wanted.switch)

@@ -1,8 +1,8 @@
 """Prefixes that compilers took apart: eight bytes at a time, as immediate operands of instructions; pure.
 
 A short copy (``strcpy`` of a literal) or a comparison (``match`` of a string in native OCaml) leaves no
-string that could be found. Of a padded prefix runs of slashes are left, which :mod:`opambin.relocate.elfdata` looks
-for. Of a prefix that was not padded only its own bytes are: here they are looked for in code.
+string that could be found. Of a padded prefix runs of slashes are left, which :mod:`opambin.relocate.elfdata`
+looks for. Of a prefix that was not padded only its own bytes are: here they are looked for in code.
 """
 
 from __future__ import annotations
