@@ -19,6 +19,7 @@ COMMANDS = {
     "upgrade": "Upgrade packages, restoring what is in the store.",
     "reinstall": "Install packages again from the store.",
     "switch": "Create a switch with its compiler restored; everything else about switches is opam's.",
+    "sync": "Bring a switch to what a lock file or an export says, if possible without a solver.",
     "exec": "Run a program in the environment of a switch, as opam exec does.",
     "list": "List the snapshots in the store, or the packages of a switch.",
     "show": "Show a snapshot: files, relocation, what it provides and needs.",
