@@ -1,4 +1,7 @@
-"""``ar`` archives (libraries for static linking): their members, and prefixes inside them."""
+"""``ar`` archives (libraries for static linking): their members, and prefixes inside them.
+
+GNU and BSD (macOS) differ in where names longer than 15 bytes stand; members are ELF or Mach-O files.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.model import Bound
-from opambin.relocate import elf, elfdata
+from opambin.relocate import elf, elfdata, machofile
 from opambin.relocate.located import Located
 from opambin.relocate.pieces import Change, apply
 
@@ -18,8 +21,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"!<arch>\n"
 HEADER_SIZE = 60
-INDEX_NAMES = frozenset({b"/", b"/SYM64/", b"__.SYMDEF", b"__.SYMDEF SORTED"})
+INDEX_NAMES = frozenset({b"/", b"/SYM64/", b"__.SYMDEF", b"__.SYMDEF SORTED", b"__.SYMDEF_64"})
 LONG_NAMES = b"//"
+_NATIVE = (elf.MAGIC, machofile.MAGIC)
 _WHAT = "ar archive"
 
 
@@ -60,17 +64,18 @@ def members(data: bytes) -> list[Member]:
         header = data[at : at + HEADER_SIZE]
         if len(header) < HEADER_SIZE or not header.endswith(b"`\n") or not header[48:58].strip().isdigit():
             raise BadDataError(_WHAT, f"no member header at byte {at}")
-        member = _member(header, at, names)
+        member = _member(data, at, names)
         if member.end > len(data):
             raise BadDataError(_WHAT, f"the member at byte {at} is cut off")
         if member.name == LONG_NAMES:
             names = data[member.offset : member.end]
         found.append(member)
-        at = member.end + member.size % 2
+        at = member.end + (member.end - at) % 2
     return found
 
 
-def _member(header: bytes, at: int, names: bytes) -> Member:
+def _member(data: bytes, at: int, names: bytes) -> Member:
+    header = data[at : at + HEADER_SIZE]
     name = header[:16].rstrip()
     size = int(header[48:58])
     offset = at + HEADER_SIZE
@@ -81,24 +86,29 @@ def _member(header: bytes, at: int, names: bytes) -> Member:
             raise BadDataError(_WHAT, f"the member at byte {at} has no name")
         name = names[start:end]
     elif name[:3] == b"#1/" and name[3:].isdigit():
-        raise BadDataError(_WHAT, "a BSD archive")
+        length = int(name[3:])
+        if length > size:
+            raise BadDataError(_WHAT, f"the member at byte {at} has no name")
+        name = data[offset : offset + length].rstrip(b"\0")
+        return Member(name, at, offset + length, size - length)
     elif name not in INDEX_NAMES and name != LONG_NAMES:
         name = name.removesuffix(b"/")
     return Member(name, at, offset, size)
 
 
 def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = False) -> Located:
-    """Bring an archive into placeholder form; only ELF members may hold the prefix.
+    """Bring an archive into placeholder form; only object files among its members may hold the prefix.
 
     Raises:
-        BadDataError: It is no archive, or a member that matters is not an ELF file that can be read.
+        BadDataError: It is no archive, or a member that matters is not an object file that can be read.
     """
     touched, bound, leaks = _touched(data, spelling, path)
     changes = []
     occurrences: list[Occurrence] = []
     for member in touched:
         name = f"{path}({member.name.decode('ascii', 'backslashreplace')})"
-        part = elfdata.locate(data[member.offset : member.end], spelling, name, keep_length=keep_length)
+        native = machofile if data.startswith(machofile.MAGIC, member.offset) else elfdata
+        part = native.locate(data[member.offset : member.end], spelling, name, keep_length=keep_length)
         changes.append(Change(member.offset, member.end, part.content))
         occurrences += (_shifted(found, member) for found in part.occurrences)
         bound += (replace(found, path=path, reason=f"{name}: {found.reason}") for found in part.bound)
@@ -122,10 +132,10 @@ def _touched(data: bytes, spelling: Spelling, path: str) -> tuple[list[Member], 
     for offset, needed in places:
         number = bisect_right(starts, offset) - 1
         member = every[number] if number >= 0 else None
-        if member and member.offset <= offset and data.startswith(elf.MAGIC, member.offset):
+        if member and member.offset <= offset and data.startswith(_NATIVE, member.offset):
             chosen[number] = member
         elif needed:
-            bound.append(Bound(path, f"prefix at byte {offset} in an archive member that is no ELF file"))
+            bound.append(Bound(path, f"prefix at byte {offset} in an archive member that is no object file"))
     inside = [chosen[number] for number in sorted(chosen)]
     leaks = sum(
         hit.build and not any(member.offset <= hit.offset < member.end for member in inside) for hit in hits

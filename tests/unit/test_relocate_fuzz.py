@@ -124,7 +124,10 @@ def assert_nothing_else_changed(data: bytes, found: Analysis) -> None:
     if native and data.startswith(machofile.MAGIC) and machofile.parse(data).signature is not None:
         assert wrong_pages(found.content) == []
     respelled = (
-        PREFIX in data or marshal.COMPRESSED_MAGIC in data or b"#!/" in data or b"=%d:" % len(Q) in data
+        PREFIX in data
+        or marshal.COMPRESSED_MAGIC in data
+        or data.startswith(b"#!")
+        or b"=%d:" % len(Q) in data
     )
     if not respelled:
         assert render(found.content, found.occurrences, Q) == data

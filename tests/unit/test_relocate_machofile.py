@@ -12,7 +12,7 @@ from test_relocate_analysis import bytecode_program
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PLACEHOLDER, Kind
-from opambin.relocate import machofile, machosign
+from opambin.relocate import arfile, machofile, machosign
 from opambin.relocate.analysis import analyse
 from opambin.relocate.engine import Placing, place
 from opambin.relocate.identity import identity
@@ -170,6 +170,23 @@ def test_a_custom_program_moves_in_both_its_parts() -> None:
     assert [item.kind for item in found.occurrences] == [Kind.CSTRING, Kind.TEXT]
     live = render(found.content or b"", found.occurrences, TARGET)
     assert live == bytecode_program(moved(head), DLPT=TARGET + b"/lib\0", CODE=b"\0")
+
+
+def bsd_archive(name: bytes, content: bytes) -> bytes:
+    member = name + content
+    header = b"%-16s%-12d%-6d%-6d%-8s%-10d`\n" % (b"#1/%d" % len(name), 0, 0, 0, b"100644", len(member))
+    return b"!<arch>\n" + header + member + b"\n" * (len(member) % 2)
+
+
+@pytest.mark.parametrize("name", [b"a member with a long name.o\0\0\0\0\0", b"odd.o\0\0"])
+def test_an_archive_of_macos_keeps_its_names_and_sizes(name: bytes) -> None:
+    part = macho(Sample((TEXT, BLOCK), symbols=((2, 8),), sign="none"))
+    data = bsd_archive(name, part) + bsd_archive(b"other.o\0", b"x")[8:]
+    assert [member.name for member in arfile.members(data)] == [name.rstrip(b"\0"), b"other.o"]
+    found = analyse(data, SPELLING, "lib/x.a")
+    assert (found.bound, [item.kind for item in found.occurrences]) == ((), [Kind.BLOCK])
+    live = render(found.content or b"", found.occurrences, TARGET)
+    assert live == data.replace(part, moved_unsigned(part))
 
 
 def test_placing_signs_what_it_writes(tmp_path: Path) -> None:
