@@ -66,7 +66,7 @@ def test_headers_are_read_as_lief_reads_them(
         assert parsed is not None
         assert len(slices(data)) == count
         for ours, theirs in zip(map(machofile.parse, slices(data)), parsed, strict=True):
-            names = [f"{one.segment_name},{one.name}" for one in theirs.sections]
+            names = [f"{one.segment_name},{one.name!s}" for one in theirs.sections]
             assert [part.name for part in ours.sections] == names
             assert [part.address for part in ours.sections] == [
                 one.virtual_address for one in theirs.sections
