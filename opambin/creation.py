@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin import front, request
+from opambin import front, request, systempackages
 from opambin.config import load as load_config
 from opambin.context import open_context, open_store, real_opam
 from opambin.errors import OpambinError, UnavailableError
@@ -219,6 +219,9 @@ def _plan(switch: Switch, wish: Wish, hint: str, environ: Mapping[str, str]) -> 
     prepared = front.prepare_plan(context, command, plan, fingerprint)
     if isinstance(prepared, front.PlainOpam):
         return prepared.reason
+    missing = systempackages.missing(prepared)
+    if missing.wanted:
+        return f"system packages are missing: {', '.join(missing.names)}"
     if not prepared.hits:
         return "nothing of this is in the store"
     name, equals, version = package.partition("=")

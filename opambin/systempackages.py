@@ -32,13 +32,15 @@ class Missing:
 
     Attributes:
         wanted: For each opam package, the system packages that it lacks.
-        promised: Whether the user says that they are there in some other way.
+        promised: Whether the user says that they are there in some other way, or not to look.
+        noted: Whether opam notes that promise; it does not with ``--no-depexts``, whatever its manual says.
         certain: Whether the system could be asked; otherwise all that is wanted counts as missing.
     """
 
     wanted: Mapping[Package, frozenset[str]]
     promised: bool
     certain: bool
+    noted: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -59,10 +61,11 @@ def missing(prepared: Prepared) -> Missing:
     """
     context, universe = prepared.context, prepared.decision.universe
     asked, environ = prepared.request, context.environ
-    promised = any(
+    assumed, ignored = (
         option in asked.options or environ.get(variable, "").lower() not in _FALSE
         for option, variable in _PROMISES
     )
+    promised = assumed or ignored
     if context.root.config.get("depext") == ast.Bool(value=False):
         return Missing({}, promised, certain=True)
     bypass = frozenset(context.switch.config().depext_bypass)
@@ -77,7 +80,7 @@ def missing(prepared: Prepared) -> Missing:
     if there is None:
         return Missing(wanted, promised, certain=False)
     lacking = {package: names - there for package, names in wanted.items() if names - there}
-    return Missing(lacking, promised, certain=True)
+    return Missing(lacking, promised, certain=True, noted=assumed and not ignored)
 
 
 def _installed(names: Collection[str], variables: Mapping[str, str]) -> frozenset[str] | None:

@@ -30,7 +30,7 @@ def note_promise(prepared: Prepared, missing: Missing, restored: set[str]) -> No
     Raises:
         UnavailableError: opam fails.
     """
-    if missing.promised and missing.certain:
+    if missing.noted:
         names = {
             name for package, names in missing.wanted.items() if str(package) in restored for name in names
         }
