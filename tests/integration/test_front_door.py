@@ -114,8 +114,9 @@ def same(world: World, left: str, right: str) -> None:
     assert changes_problems(other) == []
     exports = [world.opam("switch", "export", "--switch", name, "-").out for name in (left, right)]
     assert exports[0] == exports[1]
-    plans = [world.opam("upgrade", "--show-actions", "--switch", name).text for name in (left, right)]
-    assert plans[0].replace(f"--switch={left}", f"--switch={right}") == plans[1]
+    plans = [world.opam("upgrade", "--show-actions", "--switch", name).out for name in (left, right)]
+    one_plan, other_plan = ([line for line in text.splitlines() if line[:1] != "#"] for text in plans)
+    assert one_plan == other_plan
 
 
 def built(world: World) -> list[str]:
