@@ -21,6 +21,8 @@ from trees import changes_problems, differences, metadata_differences, shape
 from worlds import World
 
 from demo.server import Server
+from opambin.model import Symbol
+from opambin.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +43,11 @@ post-messages: ["in %{{lib}}%" {{success}} "sad" {{failure}} "two\\nlines"]
     "rival.1": f'conflicts: ["lone"]\n{tiny.LEAF}',
     "clumsy.1": f'remove: [["true"]]\n{tiny.LEAF}',
     "wants.1": f'depexts: [["opam-bin-test-no-such-package"]]\n{tiny.LEAF}',
+    "program.1": """install: [
+  ["mkdir" "-p" bin]
+  ["sh" "-c" "cp -L $(command -v ls) $1/program" "--" bin]
+]
+""",
     "conf-sh.1": 'flags: conf\nbuild: [["sh" "-c" "true"]]\n',
 }
 _numbers = itertools.count(1)
@@ -272,6 +279,27 @@ def test_system_packages_are_opams_business(world: World, first: str, second: st
     assert "1 restored" in done.text
     bypassed = [(world.prefix(name) / ".opam-switch/switch-config").read_text() for name in (first, second)]
     assert ("depext-bypass" in bypassed[1]) is ("depext-bypass" in bypassed[0])
+
+
+def test_a_library_that_is_missing_makes_a_miss(world: World, first: str, second: str) -> None:
+    world.opam("install", "--switch", first, "program")
+    with Store.open(world.cache) as store:
+        (manifest,) = store.manifests.all()
+        (own,) = manifest.imports
+        libraries = {symbol.name: symbol for symbol in own.symbols if symbol.kind == "lib"}
+        assert own.provider == "program"
+        assert any(name.startswith("libc.") for name in libraries)
+    assert "1 restored" in world.opam_bin("install", "--switch", second, "program").text
+    world.opam("remove", "--switch", second, "program")
+    with Store.open(world.cache) as store:
+        store.drop(manifest.key, manifest.output)
+        wanted = Symbol("lib", "libopam-bin-gone.so.7", "GONE_1.2")
+        store.add(dataclasses.replace(manifest, imports=(dataclasses.replace(own, symbols=(wanted,)),)))
+    done = world.opam_bin("install", "--dry-run", "--switch", second, "program")
+    assert "the shared library libopam-bin-gone.so.7 with GONE_1.2 is not on this machine" in done.out
+    done = world.opam_bin("install", "--switch", second, "program")
+    assert "restored" not in done.text
+    assert world.installed(second) == ["program.1"]
 
 
 def test_checks_of_conf_packages_run(world: World, first: str, second: str) -> None:
@@ -578,6 +606,22 @@ def test_an_interrupt_leaves_all_or_nothing(world: World, first: str, second: st
     assert not (world.prefix(second) / ".opam-switch/opam-bin.removed").exists()
     world.opam_bin("upgrade", "--switch", second, "tree")
     same(world, first, second)
+
+
+def test_a_switch_that_is_locked_is_waited_for(world: World, first: str, second: str) -> None:
+    world.opam("install", "--switch", first, "leaf")
+    hold = "import fcntl, sys, time; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX)"
+    hold += "; print(flush=True); time.sleep(3)"
+    lock = world.prefix(second) / ".opam-switch/lock"
+    lock.touch()
+    holder = world.start(sys.executable, "-c", hold, str(lock))
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    done = world.opam_bin("install", "--switch", second, "leaf")
+    assert holder.poll() == 0, "it did not wait"
+    holder.communicate()
+    assert "1 restored" in done.text
+    assert world.installed(second) == ["leaf.1"]
 
 
 def test_a_snapshot_that_disappears_before_it_is_restored(world: World, first: str, second: str) -> None:
