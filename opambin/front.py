@@ -72,6 +72,11 @@ class Prepared:
         """What would be restored, checks included."""
         return [item for item in self.items if item.verdict in (Verdict.HIT, Verdict.CHECK)]
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing that we would do: nothing to restore and nothing to remove."""
+        return not self.hits and not self.decision.removals
+
 
 @dataclass(frozen=True, slots=True)
 class PlainOpam:
@@ -227,7 +232,7 @@ def carry_out(prepared: Prepared, tell: Callable[[str], None]) -> Restored | Non
         prepared: The plan.
         tell: Called with lines for the user.
     """
-    if not prepared.hits:
+    if prepared.idle:
         return None
     context = prepared.context
     decision = prepared.decision
@@ -294,6 +299,8 @@ def summary_lines(prepared: Prepared, done: Restored) -> list[str]:
     found = results(done)
     count = len(done.restored)
     checked = f", {len(done.checked)} checked" if done.checked else ""
+    gone = sum(not after for after in prepared.decision.removals.values())
+    checked += f", {gone} removed" if gone else ""
     seconds = sum(result.seconds for result in found)
     source = sum(result.source_bytes for result in found)
     saved = [f"{summary.duration(seconds)} of building"] if seconds >= 0.5 else []

@@ -76,7 +76,7 @@ def run(verb: str, args: tuple[str, ...]) -> int:
             return 0
         run_opam(verb, words.args)
     tell_problems(prepared, tell)
-    if not prepared.hits:
+    if prepared.idle:
         tell("opam-bin: nothing of this is in the store")
         run_opam(verb, words.args)
     return _restore(words, prepared, tell)

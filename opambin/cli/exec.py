@@ -9,8 +9,9 @@ from opambin.cli.verbatim import Verbatim, show_help, wants_help
 
 
 @click.command("exec", cls=Verbatim)
-def command(args: tuple[str, ...]) -> int:
+def command(args: tuple[str, ...]) -> None:
     """Run a program in the environment of a switch: ``opam exec`` with the same arguments."""
     if wants_help(args[:1]):
-        return show_help("exec")
-    door.run_opam("exec", args)
+        show_help("exec")
+    else:
+        door.run_opam("exec", args)
