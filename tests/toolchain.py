@@ -342,27 +342,25 @@ PACKAGES = (
     ),
     Step(
         "a preprocessor that was built with the compiler's own libraries",
-        (
-            "ocamlfind ocamlopt -package ppx_sexp_conv,sexplib -linkpkg s.ml -o s",
-            "./s",
-        ),
+        ("dune build --root . ./main.exe", "./_build/default/main.exe"),
         "((a 1)(b x))\n",
         {
-            "s.ml": "open Sexplib.Std\ntype t = { a : int; b : string } [@@deriving sexp]\n"
-            'let () = print_endline (Sexplib.Sexp.to_string (sexp_of_t { a = 1; b = "x" }))\n'
+            "dune-project": "(lang dune 2.9)\n",
+            "dune": "(executable (name main) (libraries sexplib) (preprocess (pps ppx_sexp_conv)))\n",
+            "main.ml": "open Sexplib.Std\ntype t = { a : int; b : string } [@@deriving sexp]\n"
+            'let () = print_endline (Sexplib.Sexp.to_string (sexp_of_t { a = 1; b = "x" }))\n',
         },
-        ("ocamlfind", "ppx_sexp_conv", "sexplib"),
+        ("dune", "ppx_sexp_conv", "sexplib"),
     ),
     Step(
         "threads of lwt",
-        (
-            "ocamlfind ocamlopt -package lwt.unix,lwt_ppx -linkpkg l.ml -o l",
-            "./l",
-        ),
+        ("dune build --root . ./main.exe", "./_build/default/main.exe"),
         "slept\n",
         {
-            "l.ml": 'let () = Lwt_main.run (let%lwt () = Lwt_unix.sleep 0.01 in Lwt_io.printl "slept")\n',
+            "dune-project": "(lang dune 2.9)\n",
+            "dune": "(executable (name main) (libraries lwt.unix) (preprocess (pps lwt_ppx)))\n",
+            "main.ml": 'let () = Lwt_main.run (let%lwt () = Lwt_unix.sleep 0.01 in Lwt_io.printl "slept")\n',
         },
-        ("ocamlfind", "lwt", "lwt_ppx"),
+        ("dune", "lwt", "lwt_ppx"),
     ),
 )
