@@ -41,7 +41,7 @@ medium: ## the long integration run (many packages; the C libraries that they wa
 	@scripts/setup --dev --medium
 	@$(PYTEST) tests/integration
 
-compiler: ## a compiler that opam builds and tools on top, moved and used (30 minutes; OPAMBIN_TEST_SET=full: an hour)
+compiler: ## a compiler that opam builds and tools on top, moved and used (20 minutes; OPAMBIN_TEST_SET=full: 40)
 	@scripts/setup --dev --medium
 	@$(PYTEST) tests/integration/test_compiler.py
 
