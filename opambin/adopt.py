@@ -20,7 +20,7 @@ from opambin.opam import fields
 from opambin.opam.buildfields import configured_variables
 from opambin.opam.lock import SwitchLock
 from opambin.provided import InstalledPackage
-from opambin.session_capture import source_bytes
+from opambin.session.capture import source_bytes
 from opambin.store.records import InstalledRecord
 
 if TYPE_CHECKING:

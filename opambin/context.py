@@ -18,8 +18,8 @@ from opambin.opam.switch import Switch
 from opambin.relocate.engine import LinkMode
 from opambin.relocate.spelling import Spelling
 from opambin.relocate.text import locate
-from opambin.session import Session
-from opambin.shim import is_shim, programs
+from opambin.session.folder import Session
+from opambin.setup.shim import is_shim, programs
 from opambin.store.store import Store
 
 if TYPE_CHECKING:

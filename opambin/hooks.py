@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
 
 def pre_session(args: Sequence[str]) -> int:
     """Plan the session: ``KEY=VALUE`` arguments, see :mod:`opambin.opam.hooklist`."""
-    from opambin import session_start
+    from opambin.session import start as session_start
 
     for line in session_start.start(_facts(args), os.environ):
         print(line)
@@ -61,7 +61,7 @@ def pre_session(args: Sequence[str]) -> int:
 
 def pre_build(args: Sequence[str]) -> int:
     """Bring a hit into the build directory, from where opam installs it: ``NAME VERSION``."""
-    from opambin import session_hits
+    from opambin.session import hits as session_hits
 
     problem = session_hits.before_build(_package(args), os.environ)
     if problem:
@@ -72,7 +72,7 @@ def pre_build(args: Sequence[str]) -> int:
 
 def place(args: Sequence[str]) -> int:
     """Put the tree of a hit into the prefix, in place of its first install command: ``NAME VERSION``."""
-    from opambin import session_hits
+    from opambin.session import hits as session_hits
 
     session_hits.at_install(_package(args), os.environ)
     return 0
@@ -80,7 +80,7 @@ def place(args: Sequence[str]) -> int:
 
 def post_install(args: Sequence[str]) -> int:
     """Capture what was built: ``NAME VERSION``."""
-    from opambin import session_capture
+    from opambin.session import capture as session_capture
 
     session_capture.after_install(_package(args), os.environ)
     return 0
@@ -88,7 +88,7 @@ def post_install(args: Sequence[str]) -> int:
 
 def post_session(args: Sequence[str]) -> int:
     """Check, record and sum up: ``KEY=VALUE`` arguments."""
-    from opambin import session_end
+    from opambin.session import end as session_end
 
     for line in session_end.end(_facts(args), os.environ):
         print(line)

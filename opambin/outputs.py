@@ -7,6 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 from opambin.model import FileType, Import, OutputId, PackageName, Symbol
+from opambin.opam.parser import parse
+from opambin.opam.printer import print_file
 from opambin.provided import Machine, file_md5, providers, variable
 from opambin.relocate import symbolversions
 
@@ -41,11 +43,16 @@ def output_id(
         "format": 1,
         "files": rows,
         "edits": sorted([edit.path, *edit.added] for edit in edits),
-        "config": config,
-        "install": install,
+        "config": _normal(config),
+        "install": _normal(install),
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return OutputId(hashlib.sha256(text.encode("ascii")).hexdigest())
+
+
+def _normal(text: str | None) -> str | None:
+    """Lay out a file of opam's afresh: opam breaks its lines by the length of the live prefix."""
+    return None if text is None else print_file(parse(text))
 
 
 def imports(

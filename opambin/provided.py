@@ -151,7 +151,7 @@ class Machine:
     def has(self, symbol: Symbol) -> bool:
         """Tell whether a file has the md5, or a shared library the versions, that a symbol states."""
         if symbol.kind == "lib":
-            from opambin import libraries
+            from opambin.machine import libraries
 
             return libraries.has(symbol.name, symbol.value)
         return symbol.kind == "file" and file_md5(symbol.name) == symbol.value

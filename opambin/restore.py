@@ -19,13 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from opambin import checks, leftovers, placing, removing
 from opambin.errors import BadDataError, UnavailableError
-from opambin.leftovers import journal_of
+from opambin.machine import checks
 from opambin.model import FileType
 from opambin.opam.changes import Change, ChangeKind, Changes, digest
 from opambin.opam.lock import SwitchLock
 from opambin.opam.register import Guard, Registration, register, unregister
+from opambin.placement import leftovers, placing, removing
+from opambin.placement.leftovers import journal_of
 from opambin.plan import FromManifest, Site, Verdict, refusal
 from opambin.provided import InstalledPackage, Machine, value_text
 from opambin.store.records import InstalledRecord
@@ -35,10 +36,10 @@ __all__ = ["Restored", "Wanted", "journal_of", "restore"]
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from opambin import recovery
     from opambin.context import Context
     from opambin.model import Manifest, OutputId, Package, PackageName, Symbol
     from opambin.opam.switchfiles import PackageConfig
+    from opambin.placement import recovery
     from opambin.plan import Item, Provided
     from opambin.universe import Node, Universe
 
@@ -266,9 +267,7 @@ def _begin_checks(run: _Run) -> None:
     """Start the checks that call nothing but what is installed already."""
     for item in run.wanted.items:
         name = item.package.name
-        if item.verdict is Verdict.CHECK and all(
-            below in run.chosen for below in run.universe.needed(name)
-        ):
+        if item.verdict is Verdict.CHECK and all(below in run.chosen for below in run.universe.needed(name)):
             files = _check_files(run, item)
             if files is not None:
                 environment = checks.BuildEnvironment(run.context, run.universe, {})

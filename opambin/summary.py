@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from opambin.session import Result
+    from opambin.session.folder import Result
 
 _NAMED = 6
 """How many packages a line names before it counts the rest."""

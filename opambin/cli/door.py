@@ -13,7 +13,7 @@ from opambin.cli.verbatim import show_help, wants_help
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from opambin.front import Prepared
+    from opambin.door.front import Prepared
     from opambin.restore import Restored
 
 DECLINED = 10
@@ -57,7 +57,7 @@ def run(verb: str, args: tuple[str, ...]) -> int:
     Returns:
         The exit code: opam's own where opam was run.
     """
-    from opambin import front
+    from opambin.door import front
 
     if wants_help(args):
         return show_help(verb)
@@ -83,9 +83,10 @@ def run(verb: str, args: tuple[str, ...]) -> int:
 
 
 def _restore(words: Words, prepared: Prepared, tell: Callable[[str], None]) -> int:
-    from opambin import front, systempackages
     from opambin.cli.provision import note_promise, provide
     from opambin.cli.wording import print_messages
+    from opambin.door import front
+    from opambin.machine import systempackages
 
     if not agreed(prepared, json_wanted=words.json):
         return DECLINED

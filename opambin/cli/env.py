@@ -41,7 +41,7 @@ def command(shell: str | None, as_function: bool, as_folder: bool, root: Path | 
     Needs 'opam-bin init --transparent' once. Before 'eval $(opam env)' or after it makes no difference.
     """  # noqa: D301 - for click the character \\b keeps the lines as they are
     from opambin.errors import MisuseError, UnavailableError
-    from opambin.place import Place
+    from opambin.setup.place import Place
 
     shim = Place(opam_root(root)).shim
     if not shim.exists():

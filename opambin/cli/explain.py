@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from opambin.context import Context
-    from opambin.inquiry import Answer
+    from opambin.reports.inquiry import Answer
 
 
 @click.command("explain")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(names: tuple[str, ...], switch: str | None, as_json: bool) -> None:
     """Say whether packages would be restored, and for a miss which input differs from the closest one."""
-    from opambin.inquiry import ask
+    from opambin.reports.inquiry import ask
 
     context, answers = ask(names, switch, os.environ)
     if as_json:
@@ -32,7 +32,7 @@ def command(names: tuple[str, ...], switch: str | None, as_json: bool) -> None:
 
 def as_values(context: Context, answer: Answer) -> dict[str, object]:
     """Return an answer as plain values."""
-    from opambin.inquiry import verdict
+    from opambin.reports.inquiry import verdict
 
     return {
         "package": str(answer.package),
@@ -57,7 +57,7 @@ def as_values(context: Context, answer: Answer) -> dict[str, object]:
 
 def lines(context: Context, answer: Answer) -> list[str]:
     """Lay an answer out for people."""
-    from opambin.inquiry import verdict
+    from opambin.reports.inquiry import verdict
     from opambin.summary import data_size, duration
 
     found = [f"{answer.package}: {verdict(context, answer)}"]

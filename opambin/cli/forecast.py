@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from opambin.cli.output import Column, counted, print_json, print_table
 
 if TYPE_CHECKING:
-    from opambin.front import PlainOpam, Prepared
+    from opambin.door.front import PlainOpam, Prepared
 
 
 def show(prepared: Prepared | PlainOpam, *, as_json: bool) -> int:
     """Print the forecast; returns the exit code."""
-    from opambin import front
-    from opambin.forecast import forecast
+    from opambin.door import front
+    from opambin.reports.forecast import forecast
 
     if isinstance(prepared, front.PlainOpam):
         return _nothing(prepared, as_json=as_json)

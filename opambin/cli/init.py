@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from opambin.initialise import InitPlan
+    from opambin.setup.initialise import InitPlan
 
 PEER_REPOSITORY_HINT = (
     "  Its repository and its files stay; 'opam repository list' shows what it added "
@@ -63,9 +63,9 @@ def command(
     that makes 'opam bin' work. Sandboxing and the hooks of others stay. 'opam-bin uninstall' undoes it.
     """
     from opambin.context import real_opam
-    from opambin.initialise import init, plan_init
     from opambin.opam.client import Opam
-    from opambin.place import own_program
+    from opambin.setup.initialise import init, plan_init
+    from opambin.setup.place import own_program
 
     place = opam_root(root)
     opam = Opam(real_opam(os.environ), root=place)
@@ -100,8 +100,8 @@ def tell_transparent(*, transparent: bool) -> None:
 
 def show(plan: InitPlan) -> None:
     """Tell what init finds and would do."""
-    from opambin.initialise import LinkState
     from opambin.opam.printer import print_value
+    from opambin.setup.initialise import LinkState
 
     if plan.empty:
         click.echo(f"opam-bin is set up in {plan.place.root}; nothing to do.")

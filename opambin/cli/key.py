@@ -19,7 +19,7 @@ def command(names: tuple[str, ...], switch: str | None, explain: bool, as_json: 
     A key is the sha256 of everything that decides what a build gives; docs/formats/cone-key.md describes
     it. Exit code 1 when one of the packages has no key.
     """
-    from opambin.inquiry import ask
+    from opambin.reports.inquiry import ask
 
     _, answers = ask(names, switch, os.environ)
     if as_json:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from opambin.config import Config
     from opambin.context import Context
-    from opambin.holdings import Held, Installed
+    from opambin.reports.holdings import Held, Installed
     from opambin.store.records import SnapshotRecord
 
 HELD = (
@@ -54,7 +54,7 @@ def command(globs: tuple[str, ...], switch: str | None, everywhere: bool, as_jso
 
 
 def _list_store(config: Config, globs: Sequence[str], *, as_json: bool) -> None:
-    from opambin import holdings
+    from opambin.reports import holdings
     from opambin.summary import data_size
 
     store = holdings.open_existing(config.cache)
@@ -117,9 +117,9 @@ def _record_values(record: SnapshotRecord) -> dict[str, object]:
 
 
 def _list_switches(config: Config, globs: Sequence[str], switch: str | None, *, as_json: bool) -> None:
-    from opambin import holdings
     from opambin.errors import OpambinError
     from opambin.opam.root import Root
+    from opambin.reports import holdings
 
     root = Root.find(os.environ)
     store = holdings.open_existing(config.cache)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from opambin.front import Prepared
-    from opambin.systempackages import Missing
+    from opambin.door.front import Prepared
+    from opambin.machine.systempackages import Missing
 
 
 def provide(prepared: Prepared, missing: Missing, tell: Callable[[str], None]) -> int:

@@ -11,7 +11,7 @@ import click
 from opambin.cli.output import Column, print_json, print_problems, print_table, printable
 
 if TYPE_CHECKING:
-    from opambin.reach import Limit, Reach
+    from opambin.reports.reach import Limit, Reach
 
 TABLE = (Column("PACKAGE"), Column("ALONE"), Column("WITH CLOSURE"), Column("BECAUSE OF"))
 SHOWN = 20  # limits of one package in words; --json has them all
@@ -29,11 +29,11 @@ def command(names: tuple[str, ...], switch: str | None, in_store: bool, as_json:
     needs at run time; then the files that limit it. With --store the newest snapshot of each PKG, with what
     it was built with; a PKG is a NAME or NAME.VERSION there. Exit code 5 when one can't be moved at all.
     """
-    from opambin import reach
     from opambin.config import load
     from opambin.context import open_context
     from opambin.errors import CannotRelocateError, MisuseError, UnavailableError
-    from opambin.holdings import open_existing
+    from opambin.reports import reach
+    from opambin.reports.holdings import open_existing
 
     if in_store:
         if switch is not None or not names:

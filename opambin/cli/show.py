@@ -37,9 +37,9 @@ def command(package: str, key: str, files: bool, as_json: bool) -> int:
     Key and output, files, how far it can be moved and what limits that, what it provides and needs, what it
     adds to files of others, and how it was built. Exit code 3 when a snapshot could not be read.
     """
-    from opambin import holdings
     from opambin.config import load
     from opambin.errors import BadDataError, UnavailableError
+    from opambin.reports import holdings
 
     cache = load(os.environ).cache
     store = holdings.open_existing(cache)
@@ -91,7 +91,7 @@ def _sizes(manifest: Manifest) -> str:
 
 
 def _relocation_lines(manifest: Manifest) -> list[str]:
-    from opambin.relocatability import relocation
+    from opambin.reports.relocatability import relocation
 
     summed = relocation(manifest)
     total = sum(number for _, number in summed.kinds)
@@ -177,7 +177,7 @@ def values(manifest: Manifest, *, files: bool) -> dict[str, object]:
 def _relocation_values(manifest: Manifest) -> dict[str, object]:
     from dataclasses import asdict
 
-    from opambin.relocatability import relocation
+    from opambin.reports.relocatability import relocation
 
     summed = relocation(manifest)
     return {

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from opambin.shim import TRANSPARENT
+from opambin.setup.shim import TRANSPARENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

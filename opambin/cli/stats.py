@@ -14,7 +14,7 @@ from opambin.cli.output import Column, counted, print_json, print_problems, prin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opambin.stats import Statistics, Tally
+    from opambin.reports.stats import Statistics, Tally
 
 ROWS = 20
 """How many packages or reasons a table for people has, before it counts the rest."""
@@ -36,7 +36,7 @@ def command(since: str | None, by: str, as_json: bool, html: Path | None) -> Non
     from opambin.config import load
     from opambin.context import open_store
     from opambin.errors import UnavailableError
-    from opambin.stats import Statistics, beginning, collect, day_of
+    from opambin.reports.stats import Statistics, beginning, collect, day_of
 
     now = datetime.now().astimezone()
     day = day_of(since, now.date()) if since else None
@@ -50,7 +50,7 @@ def command(since: str | None, by: str, as_json: bool, html: Path | None) -> Non
             found = collect(store.index.events(beginning(day) if day else 0), day)
             print_problems(store.problems)
     if html is not None:
-        from opambin.statspage import write_page
+        from opambin.reports.statspage import write_page
 
         write_page(html, found, now)
     if as_json:

@@ -13,7 +13,7 @@ from opambin import __version__
 from opambin.cli.output import counted, print_json, printable
 
 if TYPE_CHECKING:
-    from opambin.condition import Condition, StoreCondition, SwitchCondition
+    from opambin.reports.condition import Condition, StoreCondition, SwitchCondition
 
 BROKEN = 1
 """Exit code when something is broken."""
@@ -29,7 +29,7 @@ def command(full: bool, as_json: bool) -> int:
     Exit code 1 when something is broken. That there is no store yet, or no hook, or no switch, is not.
     """
     from opambin.config import config_file
-    from opambin.diagnosis import look
+    from opambin.reports.diagnosis import look
 
     found = look(os.environ, full=full)
     if as_json:

@@ -12,7 +12,7 @@ from opambin.cli import door
 from opambin.cli.verbatim import Verbatim, show_help, wants_help
 
 if TYPE_CHECKING:
-    from opambin.creation import Made
+    from opambin.door.creation import Made
 
 
 @click.command("switch", cls=Verbatim)
@@ -22,7 +22,7 @@ def command(args: tuple[str, ...]) -> int:
     The switch is the one that ``opam switch create`` makes. Other commands about switches, and other ways to
     create one, go to opam as they are.
     """
-    from opambin import creation
+    from opambin.door import creation
 
     if not args or wants_help(args):
         return show_help("switch")
@@ -46,8 +46,8 @@ def command(args: tuple[str, ...]) -> int:
 
 def _fill(made: Made, args: tuple[str, ...]) -> int:
     """Restore the compiler and let opam install the rest; returns its exit code."""
-    from opambin import creation, front
     from opambin.cli.wording import print_messages, title
+    from opambin.door import creation, front
 
     print(f"\n{title('Installing new switch packages')}\nSwitch invariant: {made.invariant}")
     done = front.carry_out(made.prepared, print)
@@ -66,7 +66,7 @@ def _fill(made: Made, args: tuple[str, ...]) -> int:
 
 def _clean_up(made: Made, code: int) -> int:
     """Ask as opam does whether a switch that is not complete shall stay."""
-    from opambin import creation
+    from opambin.door import creation
 
     question = "Switch initialisation failed: clean up? ('n' will leave the switch partially installed)"
     print(f"{question} [Y/n] ", end="", flush=True)

@@ -12,7 +12,7 @@ import click
 from opambin.cli import door
 
 if TYPE_CHECKING:
-    from opambin.sync import Outlook
+    from opambin.door.sync import Outlook
 
 
 @click.command("sync")
@@ -26,7 +26,8 @@ def command(file: Path, switch: str | None, remove: bool, yes: bool) -> int:
     FILE is a lock file (opam lock) or what opam switch export wrote. Where all of it is in the store no
     solver runs; the rest is left to opam install or opam switch import.
     """
-    from opambin import request, sync
+    from opambin import request
+    from opambin.door import sync
 
     wish = sync.Wish(file, switch, remove, yes or request.parse([], os.environ).yes)
     outlook = sync.prepare(wish, os.environ, print)
@@ -51,9 +52,10 @@ def _agreed(outlook: Outlook) -> bool:
 
 
 def _carry_out(outlook: Outlook) -> int:
-    from opambin import front, systempackages
     from opambin.cli.provision import provide
     from opambin.cli.wording import print_messages
+    from opambin.door import front
+    from opambin.machine import systempackages
 
     prepared = outlook.prepared
     if prepared is None:

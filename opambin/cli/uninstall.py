@@ -14,7 +14,7 @@ from opambin.cli.init import confirm, opam_root
 
 if TYPE_CHECKING:
     from opambin.opam.client import Opam
-    from opambin.uninstall import UninstallPlan
+    from opambin.setup.uninstall import UninstallPlan
 
 
 @click.command("uninstall")
@@ -32,7 +32,7 @@ def command(root: Path | None, yes: bool, dry_run: bool, as_json: bool, purge_st
     packages stay as they are; so does the store, unless --purge-store is given.
     """
     from opambin.config import load
-    from opambin.uninstall import plan_uninstall, uninstall
+    from opambin.setup.uninstall import plan_uninstall, uninstall
 
     plan = plan_uninstall(opam_root(root))
     store = load(os.environ).cache

@@ -9,7 +9,7 @@ from opambin.cli.output import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from opambin.front import Prepared
+    from opambin.door.front import Prepared
     from opambin.restore import Restored
 
 WIDTH = 80  # columns of a heading
@@ -24,7 +24,7 @@ def title(text: str) -> str:
 
 def print_messages(prepared: Prepared, done: Restored, tell: Callable[[str], None]) -> None:
     """Print what restored packages want said."""
-    from opambin import messages
+    from opambin.door import messages
     from opambin.model import Package
 
     names = [manifest.package.name for manifest in done.restored]

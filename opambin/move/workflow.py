@@ -31,7 +31,7 @@ from opambin.opam.root import Root
 from opambin.opam.switch import LOCAL, locate
 from opambin.opam.switchlist import is_local
 from opambin.restore import journal_of
-from opambin.session import Session
+from opambin.session.folder import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from opambin.initialise import LinkState, init, plan_init
 from opambin.opam import hooklist
 from opambin.opam.client import Opam
 from opambin.opam.parser import parse
 from opambin.opam.printer import print_value
-from opambin.place import Place
 from opambin.relocate.spelling import pad
-from opambin.uninstall import plan_uninstall, uninstall
+from opambin.setup.initialise import LinkState, init, plan_init
+from opambin.setup.place import Place
+from opambin.setup.uninstall import plan_uninstall, uninstall
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from opambin.checks import BuildEnvironment, apply_updates, parse_config, run_check, wrapper
 from opambin.errors import BadDataError
+from opambin.machine.checks import BuildEnvironment, apply_updates, parse_config, run_check, wrapper
 from opambin.model import Package, PackageName
 from opambin.opam.parser import parse, parse_value
 from opambin.opam.switch import Switch

@@ -115,7 +115,7 @@ def test_a_hook_fails_in_one_line(
         raise raised
 
     monkeypatch.delenv("OPAMBIN_DEBUG", raising=False)
-    monkeypatch.setattr("opambin.session_capture.after_install", broken)
+    monkeypatch.setattr("opambin.session.capture.after_install", broken)
     assert hooks.main(["post-install", "zed", "1.0"]) == code
     said = capsys.readouterr().err
     assert said.startswith(words)

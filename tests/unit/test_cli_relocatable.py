@@ -7,7 +7,7 @@ import pytest
 from cli_runs import Cli
 
 from opambin.model import Bound, Kind, Occurrence, PackageName
-from opambin.reach import limits_of
+from opambin.reports.reach import limits_of
 from opambin.store.store import Store
 
 if TYPE_CHECKING:

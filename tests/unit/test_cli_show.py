@@ -9,7 +9,7 @@ from store_samples import full_manifest, sha, stored_manifest
 
 from opambin.cli.show import lines, values
 from opambin.model import Bound, ConeKey, FileEntry, FileType
-from opambin.relocatability import relocation
+from opambin.reports.relocatability import relocation
 from opambin.store.store import Store
 
 if TYPE_CHECKING:

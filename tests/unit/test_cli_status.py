@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from cli_runs import Cli, hook_fields
 
-from opambin import __version__, diagnosis
-from opambin.initialise import plan_init
-from opambin.place import Place, own_program
-from opambin.session import Session
+from opambin import __version__
+from opambin.reports import diagnosis
+from opambin.session.folder import Session
+from opambin.setup.initialise import plan_init
+from opambin.setup.place import Place, own_program
 
 if TYPE_CHECKING:
     from pathlib import Path

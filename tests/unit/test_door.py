@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from opambin import creation, libraries, listing, projects, request, systempackages
+from opambin import request
 from opambin.cli import door
 from opambin.cli.wording import title
+from opambin.door import creation, listing, projects
 from opambin.errors import BadDataError, UnavailableError
+from opambin.machine import libraries, systempackages
 from opambin.relocate import symbolversions
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from opambin import leaving
 from opambin.errors import UnavailableError
-from opambin.place import Place
-from opambin.recovery import Journal
+from opambin.placement.recovery import Journal
+from opambin.setup import leaving
+from opambin.setup.place import Place
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from store_samples import sha
 
-from opambin import placing
 from opambin.errors import BadDataError, UnavailableError
 from opambin.model import (
     PLACEHOLDER,
@@ -28,8 +27,9 @@ from opambin.model import (
     OutputId,
     Package,
 )
-from opambin.placing import Placement, Target, commit, conflicts, stage, undo
-from opambin.recovery import Journal
+from opambin.placement import placing
+from opambin.placement.placing import Placement, Target, commit, conflicts, stage, undo
+from opambin.placement.recovery import Journal
 from opambin.relocate import engine
 from opambin.store.store import Store
 
@@ -349,7 +349,7 @@ def test_a_killed_restore_is_cleaned_up(prefix: Path, tmp_path: Path, after: int
         from pathlib import Path
         sys.path[:0] = {sys.path!r}
         import test_placing as t
-        from opambin import placing
+        from opambin.placement import placing
         prefix, store = Path({str(prefix)!r}), t.Store.open(Path({str(tmp_path / "cache")!r}))
         a = t.snapshot("a", t.folder("lib/a"), t.file(store, "lib/a/x"), t.link("bin/a", "x"))
         empty = (t.folder("share/b"), t.folder("share/b/empty"))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from opambin import removing
 from opambin.errors import BadDataError, UnavailableError
 from opambin.model import Package
 from opambin.opam.changes import Changes
 from opambin.opam.root import Root
 from opambin.opam.switch import Switch
+from opambin.placement import removing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import pytest
 
 from opambin.errors import BadDataError
 from opambin.model import ConeKey, Package, Symbol
-from opambin.session import FOLDERS, Planned, Result, Session
+from opambin.session.folder import FOLDERS, Planned, Result, Session
 from opambin.surroundings import Keyed, Platform, Surroundings
 
 PACKAGE = Package.parse("demo.1~x+y")

@@ -20,7 +20,7 @@ from opambin.cli import env, standin
 from opambin.context import real_opam
 from opambin.errors import UnavailableError
 from opambin.resources import shim_file
-from opambin.shim import Shim, is_shim, programs
+from opambin.setup.shim import Shim, is_shim, programs
 
 SHELLS = [pytest.param(shell, id=" ".join(Path(word).name for word in shell)) for shell in shells()]
 # prints who was called, with what, and what of the environment matters

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 from cli_runs import Cli
 
-from opambin import plots, statspage
 from opambin.errors import MisuseError
-from opambin.stats import NOT_SAID, TOGETHER, beginning, collect, day_of, outcomes
+from opambin.reports import plots, statspage
+from opambin.reports.stats import NOT_SAID, TOGETHER, beginning, collect, day_of, outcomes
 from opambin.store.records import IN_SESSION, Event, Result
 from opambin.store.store import Store
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from opambin.session import Result
+from opambin.session.folder import Result
 from opambin.summary import data_size, duration, front_door, lines, names
 
 RESTORED = Result("a.1", "restored", seconds=61.2, bytes=5, source_bytes=1500)

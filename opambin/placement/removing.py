@@ -220,9 +220,7 @@ def _look(switch: Switch, package: Package, after: str) -> _Left:
         try:
             status = os.lstat(switch.prefix / entry.path)
         except OSError as error:
-            raise UnavailableError(
-                f"{entry.path} of {package} can't be read: {error.strerror}"
-            ) from error
+            raise UnavailableError(f"{entry.path} of {package} can't be read: {error.strerror}") from error
         if stat.S_ISDIR(status.st_mode):
             folders.append((entry.path, stat.S_IMODE(status.st_mode)))
         else:

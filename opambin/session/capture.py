@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opambin import recipes, replaced
+from opambin import recipes
 from opambin.capture import Build, build_record, capture
 from opambin.context import open_context
 from opambin.errors import BadDataError
@@ -15,7 +15,8 @@ from opambin.opam.buildfields import cares_for_tests, configured_variables
 from opambin.opam.parser import parse
 from opambin.opam.prefixindex import PrefixIndex
 from opambin.provided import InstalledPackage
-from opambin.session import Planned, Result
+from opambin.session import replaced
+from opambin.session.folder import Planned, Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

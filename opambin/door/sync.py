@@ -6,13 +6,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opambin import front, gather, leftovers, listing, request
+from opambin import gather, request
 from opambin.context import open_context
-from opambin.decision import decide
+from opambin.door import front, listing
+from opambin.door.decision import decide
 from opambin.errors import OpambinError, UnavailableError
 from opambin.model import Package, PackageName
 from opambin.opam import filters, formula
 from opambin.opam.client import Action, Plan, Verb
+from opambin.placement import leftovers
 from opambin.universe import as_value
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opambin.context import Context
-    from opambin.listing import Listing
+    from opambin.door.listing import Listing
     from opambin.model import Version
     from opambin.opam.interpolation import Env
     from opambin.universe import Universe

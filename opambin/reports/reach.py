@@ -122,7 +122,7 @@ def of_store(store: Store, names: Iterable[str]) -> list[Reach]:
         MisuseError: The store has no such package.
         BadDataError: It has, but it is bad.
     """
-    from opambin.holdings import snapshots
+    from opambin.reports.holdings import snapshots
 
     return [_of_snapshot(store, snapshots(store, name)[0]) for name in names]
 

@@ -1,4 +1,4 @@
-"""The condition of an installation as values; :mod:`opambin.diagnosis` finds it out."""
+"""The condition of an installation as values; :mod:`opambin.reports.diagnosis` finds it out."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class HooksCondition:
         complete: Whether init would change nothing.
         lacks: What init would write: fields of the configuration and files.
         link: Path of the link.
-        link_state: What is there, see :class:`opambin.initialise.LinkState`.
+        link_state: What is there, see :class:`opambin.setup.initialise.LinkState`.
         peers: Hooks of OCaml's opam-bin.
         others: Hooks of others, which we leave alone.
     """

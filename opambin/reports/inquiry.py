@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from opambin import cone, gather, placing, request
+from opambin import cone, gather, request
 from opambin.context import open_context
-from opambin.decision import decide
+from opambin.door.decision import decide
 from opambin.errors import MisuseError
 from opambin.model import Package, PackageName
 from opambin.opam.client import PlanFailed
+from opambin.placement import placing
 from opambin.plan import Verdict, refusal
-from opambin.session_start import site_of
+from opambin.session.start import site_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

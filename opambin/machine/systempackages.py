@@ -18,7 +18,7 @@ from opambin.plan import Verdict
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from opambin.front import Prepared
+    from opambin.door.front import Prepared
     from opambin.model import Package
 
 _FALSE = ("", "0", "no", "false", "n")

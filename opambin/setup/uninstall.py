@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.opam import hooklist
 from opambin.opam.configlock import replace_locked
-from opambin.place import Place, own_program, read_opam
+from opambin.setup.place import Place, own_program, read_opam
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ def uninstall(plan: UninstallPlan, opam: Opam | None) -> list[str]:
         MisuseError: opam is needed and None.
         UnavailableError: An opam is at work in the root, or something can't be written or removed.
     """
-    from opambin import leaving
+    from opambin.setup import leaving
 
     leaving.refuse_while_at_work(plan.place)
     said = leaving.clean_switches(plan.place)

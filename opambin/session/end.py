@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from opambin import session_reports, summary
+from opambin import summary
 from opambin.context import open_context
 from opambin.errors import UnavailableError
 from opambin.model import ConeKey, FileType, OutputId, Package
-from opambin.session import Result
+from opambin.session import reports as session_reports
+from opambin.session.folder import Result
 from opambin.store.records import IN_SESSION, Event, InstalledRecord
 from opambin.store.records import Result as EventResult
 

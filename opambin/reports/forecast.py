@@ -6,12 +6,12 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from opambin import placing
 from opambin.model import FileType
+from opambin.placement import placing
 from opambin.plan import Verdict
 
 if TYPE_CHECKING:
-    from opambin.front import Prepared
+    from opambin.door.front import Prepared
     from opambin.plan import Item
 
 SECONDS_PER_FILE = 0.00025

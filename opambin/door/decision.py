@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from opambin import gather, removing
+from opambin import gather
 from opambin.model import Package
 from opambin.opam.parser import parse
+from opambin.placement import removing
 from opambin.plan import Item, Verdict, conflicting, make_plan
-from opambin.session_start import site_of
+from opambin.session.start import site_of
 from opambin.universe import Node
 
 if TYPE_CHECKING:

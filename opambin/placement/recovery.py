@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
-from opambin.placing import OPAMS_OWN, STAGING
+from opambin.placement.placing import OPAMS_OWN, STAGING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -17,13 +17,13 @@ from opambin.opam.lock import SwitchLock
 from opambin.opam.lockprobe import is_locked
 from opambin.opam.root import Root
 from opambin.opam.switch import META, Switch, locate
-from opambin.placing import STAGING
-from opambin.recovery import Journal
+from opambin.placement.placing import STAGING
+from opambin.placement.recovery import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from opambin.place import Place
+    from opambin.setup.place import Place
 
 LOCK_TIMEOUT = 30.0  # seconds
 TEMPORARY = ".opam-bin"

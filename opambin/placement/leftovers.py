@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin import recovery, removing
 from opambin.errors import BadDataError
 from opambin.opam.lock import SwitchLock
+from opambin.placement import recovery, removing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Finding out what condition an installation is in: configuration, store, opam, hooks, switches.
 
-Everything is looked at and nothing changed; what is broken becomes a :class:`~opambin.condition.Problem` with
-its remedy, so that one fault hides no other. No store, no hooks and no switch are no faults.
+Everything is looked at and nothing changed; what is broken becomes a
+:class:`~opambin.reports.condition.Problem` with its remedy, so that one fault hides no other. No store, no hooks and no switch are no faults.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from opambin import holdings
-from opambin.condition import (
+from opambin.config import load
+from opambin.errors import OpambinError
+from opambin.opam.root import Root
+from opambin.reports import holdings
+from opambin.reports.condition import (
     Condition,
     HooksCondition,
     OpamCondition,
@@ -23,9 +26,6 @@ from opambin.condition import (
     SwitchCondition,
     TransparentCondition,
 )
-from opambin.config import load
-from opambin.errors import OpambinError
-from opambin.opam.root import Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from opambin.config import Config
     from opambin.context import Context
-    from opambin.initialise import InitPlan
+    from opambin.setup.initialise import InitPlan
     from opambin.store.store import Store
 
 INIT = "run 'opam-bin init'"
@@ -163,9 +163,9 @@ def _root(found: Condition, environ: Mapping[str, str], version: tuple[int, ...]
 
 
 def _hooks(found: Condition, root: Root) -> None:
-    from opambin.initialise import plan_init
     from opambin.opam import hooklist
-    from opambin.place import own_program
+    from opambin.setup.initialise import plan_init
+    from opambin.setup.place import own_program
 
     with _blaming(found):
         plan = plan_init(root.path, own_program())
@@ -210,8 +210,8 @@ def _judge_hooks(found: Condition, plan: InitPlan, *, installed: bool) -> None:
 
 def _transparent(found: Condition, root: Root, environ: Mapping[str, str]) -> None:
     """Look at the program that stands for opam, where there is one."""
-    from opambin.place import Place
-    from opambin.shim import Shim, programs
+    from opambin.setup.place import Place
+    from opambin.setup.shim import Shim, programs
 
     path = Place(root.path).shim
     shim = Shim.read(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opambin import checks
+from opambin.machine import checks
 from opambin.opam import ast, filters
 
 if TYPE_CHECKING:

@@ -6,17 +6,19 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opambin import leftovers, projects, request, roots, summary
+from opambin import request, summary
 from opambin.context import open_context
-from opambin.decision import decide
+from opambin.door import projects, roots
+from opambin.door.decision import decide
 from opambin.errors import OpambinError, UnavailableError
 from opambin.model import PackageName
 from opambin.opam import hooklist
 from opambin.opam.client import PlanFailed
 from opambin.opam.environment import refresh
+from opambin.placement import leftovers
 from opambin.plan import Item, Verdict
 from opambin.restore import Wanted, restore
-from opambin.session import Result
+from opambin.session.folder import Result
 from opambin.store.records import Event
 from opambin.store.records import Result as EventResult
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from opambin.context import Context
-    from opambin.decision import Decision
+    from opambin.door.decision import Decision
     from opambin.model import Package
     from opambin.opam.client import Plan
     from opambin.request import Request

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin import gather, recipes, replaced, request
+from opambin import gather, recipes, request
 from opambin.context import open_context
 from opambin.model import Package, PackageName, Version
 from opambin.opam import fields
@@ -14,7 +14,8 @@ from opambin.opam.buildfields import cares_for_tests, configured_variables
 from opambin.opam.prefixindex import PrefixIndex
 from opambin.plan import Item, Site, Verdict, make_plan
 from opambin.provided import InstalledPackage, Machine
-from opambin.session import Planned
+from opambin.session import replaced
+from opambin.session.folder import Planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

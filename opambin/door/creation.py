@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin import front, request, systempackages
+from opambin import request
 from opambin.config import load as load_config
 from opambin.context import open_context, open_store, real_opam
+from opambin.door import front
 from opambin.errors import OpambinError, UnavailableError
+from opambin.machine import systempackages
 from opambin.model import PackageName
 from opambin.opam.ast import List, Option, PrefixRelop, String
 from opambin.opam.client import Opam, PlanFailed

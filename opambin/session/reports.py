@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from opambin.session import Session
+    from opambin.session.folder import Session
 
 FILE = "reports"
 

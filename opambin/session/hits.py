@@ -13,17 +13,19 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opambin import placing, replaced, session_reports
 from opambin.context import open_context
 from opambin.errors import BadDataError, CannotRelocateError, OpambinError, UnavailableError
 from opambin.model import FileType, Package, PackageName, Version
 from opambin.opam import dotinstall
 from opambin.opam.parser import parse
 from opambin.opam.prefixindex import PrefixIndex
+from opambin.placement import placing
 from opambin.plan import Site, refusal
 from opambin.provided import InstalledPackage, Machine
 from opambin.relocate import engine
-from opambin.session import Result
+from opambin.session import replaced
+from opambin.session import reports as session_reports
+from opambin.session.folder import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

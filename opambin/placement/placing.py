@@ -3,7 +3,7 @@
 Two steps, so that every error which can be found is found before the prefix is touched: first every file
 is made, with its final bytes, in a staging folder on the same file system; then folders and files are
 renamed into the prefix. What was put there is remembered to undo it; for the case that the process is
-killed there is the journal of :mod:`opambin.recovery`.
+killed there is the journal of :mod:`opambin.placement.recovery`.
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opambin.context import Context
-    from opambin.decision import Decision
+    from opambin.door.decision import Decision
+    from opambin.door.projects import Project
     from opambin.model import PackageName
     from opambin.opam.ast import OpamFile
     from opambin.opam.client import Plan
-    from opambin.projects import Project
     from opambin.request import Request
 
 

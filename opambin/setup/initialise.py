@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from opambin import __version__
 from opambin.errors import UnavailableError
-from opambin.launcher import INTERPRETER_FILE, RUN_FILE, interpreter_script, run_script
 from opambin.opam import hooklist
-from opambin.place import Place
 from opambin.resources import hooks_directory
-from opambin.shim import Shim
+from opambin.setup.launcher import INTERPRETER_FILE, RUN_FILE, interpreter_script, run_script
+from opambin.setup.place import Place
+from opambin.setup.shim import Shim
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from opambin import __version__, plots
+from opambin import __version__
 from opambin.errors import UnavailableError
+from opambin.reports import plots
+from opambin.reports.stats import Tally
 from opambin.resources import templates_directory
-from opambin.stats import Tally
 from opambin.summary import data_size, duration
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from opambin.stats import Statistics
+    from opambin.reports.stats import Statistics
 
 MOST_COLUMNS = 62
 STEPS = (1, 7, 28, 364)

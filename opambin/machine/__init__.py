@@ -1,0 +1,1 @@
+"""What a restore asks of this machine: conf packages, system packages, shared libraries."""

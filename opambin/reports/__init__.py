@@ -1,0 +1,1 @@
+"""Questions that change nothing: what is there, what would happen, and why."""

@@ -1,0 +1,1 @@
+"""Putting opam-bin into an opam root, and taking it out."""
