@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from opambin.errors import BadDataError
 from opambin.model import FileType, Import, OutputId, PackageName, Symbol
 from opambin.opam.parser import parse
 from opambin.opam.printer import print_file
@@ -52,7 +53,12 @@ def output_id(
 
 def _normal(text: str | None) -> str | None:
     """Lay out a file of opam's afresh: opam breaks its lines by the length of the live prefix."""
-    return None if text is None else print_file(parse(text))
+    if text is None:
+        return None
+    try:
+        return print_file(parse(text))
+    except BadDataError:  # not opam's work, so not broken by the length of a prefix either
+        return text
 
 
 def imports(

@@ -1,7 +1,8 @@
 """Finding out what condition an installation is in: configuration, store, opam, hooks, switches.
 
 Everything is looked at and nothing changed; what is broken becomes a
-:class:`~opambin.reports.condition.Problem` with its remedy, so that one fault hides no other. No store, no hooks and no switch are no faults.
+:class:`~opambin.reports.condition.Problem` with its remedy, so that one fault hides no other. No store,
+no hooks and no switch are no faults.
 """
 
 from __future__ import annotations
