@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from opambin.errors import BadDataError, UnavailableError
+from opambin.errors import UnavailableError
 from opambin.machine import checks
 from opambin.model import FileType
 from opambin.opam.changes import Change, ChangeKind, Changes, digest
@@ -28,20 +28,20 @@ from opambin.opam.register import Guard, Registration, register, unregister
 from opambin.placement import leftovers, placing, removing
 from opambin.placement.leftovers import journal_of
 from opambin.plan import FromManifest, Site, Verdict, refusal
-from opambin.provided import InstalledPackage, Machine, value_text
+from opambin.provided import InstalledPackage, Machine
+from opambin.restoring import Run, Wanted, begin_checks, check, extra_files
 from opambin.store.records import InstalledRecord
 
 __all__ = ["Restored", "Wanted", "journal_of", "restore"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from opambin.context import Context
-    from opambin.model import Manifest, OutputId, Package, PackageName, Symbol
-    from opambin.opam.switchfiles import PackageConfig
+    from opambin.model import Manifest, PackageName
     from opambin.placement import recovery
-    from opambin.plan import Item, Provided
-    from opambin.universe import Node, Universe
+    from opambin.plan import Item
+    from opambin.universe import Universe
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,76 +66,6 @@ class Restored:
     environment_stale: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be restored.
-
-    Attributes:
-        items: The plan, in opam's order.
-        roots: Packages that were asked for by name.
-        fingerprint: Of the switch when it was planned.
-        tell: Called with a line when something takes a while.
-        removals: Installed packages that make room, with the version that takes their place or nothing.
-    """
-
-    items: Sequence[Item]
-    roots: frozenset[str]
-    fingerprint: str
-    tell: Callable[[str], None]
-    removals: Mapping[Package, str] = field(default_factory=dict)
-
-
-@dataclass
-class _AfterCheck:
-    """A ``conf`` package after its check: its variables are known now."""
-
-    context: Context
-    config: PackageConfig
-    output: OutputId | None = None
-
-    def has(self, symbol: Symbol) -> bool:
-        """Compare a variable with what the check found."""
-        local = symbol.name.rpartition(":")[2]
-        return (
-            symbol.kind == "var"
-            and value_text(self.context, self.config.variables.get(local)) == symbol.value
-        )
-
-
-@dataclass
-class _Run:
-    """The state of one restore."""
-
-    context: Context
-    universe: Universe
-    wanted: Wanted
-    site: Site
-    removal: removing.Removal
-    placements: list[placing.Placement] = field(default_factory=list)
-    registrations: list[Registration] = field(default_factory=list)
-    configs: dict[str, PackageConfig] = field(default_factory=dict)
-    chosen: dict[PackageName, Provided] = field(default_factory=dict)
-    restored: list[Manifest] = field(default_factory=list)
-    checked: list[str] = field(default_factory=list)
-    left: dict[str, str] = field(default_factory=dict)
-    reports: list[str] = field(default_factory=list)
-    environment_stale: bool = False
-    early: dict[PackageName, _EarlyCheck] = field(default_factory=dict)
-
-
-class _EarlyCheck(threading.Thread):
-    """A check that needs nothing of this restore, and so runs while files are made."""
-
-    def __init__(self, environment: checks.BuildEnvironment, node: Node, files: Mapping[str, bytes]) -> None:
-        super().__init__()
-        self._arguments = (environment, node, files)
-        self.result = checks.CheckResult("its check did not come to an end")
-
-    def run(self) -> None:
-        """Run it."""
-        self.result = checks.run_check(*self._arguments)
-
-
 def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
     """Restore the hits of a plan and run the checks of its ``conf`` packages.
 
@@ -155,7 +85,7 @@ def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
             raise UnavailableError(f"switch {context.switch.name} was changed meanwhile")
         reports = leftovers.clean(context)
         removal = removing.Removal(context.switch, wanted.removals)
-        run = _Run(context, universe, wanted, Site(context.prefix, {}, Machine()), removal, reports=reports)
+        run = Run(context, universe, wanted, Site(context.prefix, {}, Machine()), removal, reports=reports)
         _under_lock(run, lock)
     _record(run)
     return Restored(
@@ -168,7 +98,7 @@ def restore(context: Context, universe: Universe, wanted: Wanted) -> Restored:
     )
 
 
-def _under_lock(run: _Run, lock: SwitchLock) -> None:
+def _under_lock(run: Run, lock: SwitchLock) -> None:
     context = run.context
     target = placing.Target(context.prefix, context.link_mode, context.config.jobs)
     journal = journal_of(context)
@@ -182,7 +112,7 @@ def _under_lock(run: _Run, lock: SwitchLock) -> None:
     )
     registered = False
     try:
-        _begin_checks(run)
+        begin_checks(run)
         hits = _stage(run, target)
         journal.write(hits, target.staging)
         _need_replacements(run, run.left)
@@ -206,7 +136,7 @@ def _under_lock(run: _Run, lock: SwitchLock) -> None:
         shutil.rmtree(target.staging, ignore_errors=True)
 
 
-def _need_replacements(run: _Run, left: Mapping[str, str]) -> None:
+def _need_replacements(run: Run, left: Mapping[str, str]) -> None:
     """Give up when something would be missing afterwards that was there before."""
     for package, after in run.wanted.removals.items():
         reason = left.get(f"{package.name}.{after}")
@@ -214,7 +144,7 @@ def _need_replacements(run: _Run, left: Mapping[str, str]) -> None:
             raise UnavailableError(f"{package.name}.{after} can't take the place of {package}: {reason}")
 
 
-def _register(run: _Run, lock: SwitchLock) -> None:
+def _register(run: Run, lock: SwitchLock) -> None:
     """Tell opam what is installed now, and what no longer is: both or nothing."""
     switch, env = run.context.switch, run.universe.surroundings.variables.get
     guard = Guard(lock, run.wanted.fingerprint, env=env)
@@ -229,7 +159,7 @@ def _register(run: _Run, lock: SwitchLock) -> None:
     run.environment_stale = written.environment_stale or (gone is not None and gone.environment_stale)
 
 
-def _undo(run: _Run, journal: recovery.Journal) -> None:
+def _undo(run: Run, journal: recovery.Journal) -> None:
     """Take everything out of the prefix again; what can't be is left to the journal."""
     failed = False
     for placement in reversed(run.placements):
@@ -263,19 +193,7 @@ def _holding_back_interrupts() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _begin_checks(run: _Run) -> None:
-    """Start the checks that call nothing but what is installed already."""
-    for item in run.wanted.items:
-        name = item.package.name
-        if item.verdict is Verdict.CHECK and all(below in run.chosen for below in run.universe.needed(name)):
-            files = _check_files(run, item)
-            if files is not None:
-                environment = checks.BuildEnvironment(run.context, run.universe, {})
-                run.early[name] = _EarlyCheck(environment, run.universe.node(name), files)
-                run.early[name].start()
-
-
-def _stage(run: _Run, target: placing.Target) -> list[Manifest]:
+def _stage(run: Run, target: placing.Target) -> list[Manifest]:
     """Make the files of all hits; what can't be made is left to opam."""
     hits: list[Manifest] = []
     taken: dict[str, PackageName] = {}
@@ -303,7 +221,7 @@ def _stage(run: _Run, target: placing.Target) -> list[Manifest]:
     return [manifest for manifest in hits if manifest.package.name not in problems]
 
 
-def _one(run: _Run, item: Item, target: placing.Target) -> None:
+def _one(run: Run, item: Item, target: placing.Target) -> None:
     """Place one package, or run its check; nothing when something below it is missing."""
     name = item.package.name
     if item.verdict not in (Verdict.HIT, Verdict.CHECK) or str(item.package) in run.left:
@@ -312,7 +230,7 @@ def _one(run: _Run, item: Item, target: placing.Target) -> None:
     if missing:
         run.left[str(item.package)] = f"{missing[0]} below it could not be restored"
     elif item.verdict is Verdict.CHECK:
-        _check(run, item)
+        check(run, item)
     elif item.manifest is not None:
         reason = refusal(item.manifest, run.chosen, run.site)
         if reason:
@@ -321,7 +239,7 @@ def _one(run: _Run, item: Item, target: placing.Target) -> None:
             _place(run, item, item.manifest, target)
 
 
-def _place(run: _Run, item: Item, manifest: Manifest, target: placing.Target) -> None:
+def _place(run: Run, item: Item, manifest: Manifest, target: placing.Target) -> None:
     context, name = run.context, manifest.package.name
     placement = placing.Placement(name)
     run.placements.append(placement)
@@ -356,66 +274,7 @@ def _place(run: _Run, item: Item, manifest: Manifest, target: placing.Target) ->
     run.restored.append(manifest)
 
 
-def extra_files(context: Context, manifest: Manifest) -> dict[str, bytes]:
-    """Read the files that came with a package's definition from the store.
-
-    Raises:
-        BadDataError: One is damaged or missing.
-    """
-    objects = context.need_store().objects
-    return {
-        extra.name: objects.path(extra.digest, executable=False, size=extra.size).read_bytes()
-        for extra in manifest.extra_files
-    }
-
-
-def _check_files(run: _Run, item: Item) -> dict[str, bytes] | None:
-    """Read the files of a check; None when they are damaged, which is reported."""
-    if str(item.package) in run.left:
-        return None
-    try:
-        return extra_files(run.context, item.manifest) if item.manifest is not None else {}
-    except BadDataError as error:
-        run.left[str(item.package)] = str(error)
-        run.reports.append(f"{item.package}: {error}")
-        return None
-
-
-def _check(run: _Run, item: Item) -> None:
-    context, name = run.context, item.package.name
-    if name in run.early:
-        run.early[name].join()
-        result = run.early[name].result
-    else:
-        files = _check_files(run, item)
-        if files is None:
-            return
-        environment = checks.BuildEnvironment(context, run.universe, run.configs)
-        result = checks.run_check(environment, run.universe.node(name), files)
-    if result.problem:
-        run.left[str(item.package)] = f"its check failed: {result.problem}"
-        return
-    config = checks.parse_config(result.config or 'opam-version: "2.0"\n', str(name))
-    run.configs[name] = config
-    entries = []
-    if result.config is not None and run.universe.node(name).file.get("install") is None:
-        entries.append(Change(str(context.switch.config_file(name).relative_to(context.prefix)), ""))
-    run.registrations.append(
-        Registration(
-            item.package,
-            item.text,
-            Changes.of(entries),
-            result.files,
-            result.config,
-            None,
-            name in run.wanted.roots,
-        )
-    )
-    run.chosen[name] = _AfterCheck(context, config)
-    run.checked.append(str(item.package))
-
-
-def _record(run: _Run) -> None:
+def _record(run: Run) -> None:
     """Note in the store what is installed now; a store that can't be written forgoes that."""
     store = run.context.store
     if store is None or store.staging.readonly:

@@ -11,17 +11,17 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
 from opambin.model import PLACEHOLDER, FileType
+from opambin.placement.parallel import in_parallel
 from opambin.relocate import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from opambin.model import FileEntry, Manifest
     from opambin.store.store import Store
@@ -126,7 +126,7 @@ def _stage(store: Store, manifests: Sequence[Manifest], target: Target) -> dict[
         _check_extra_files(store, manifest, problems)
         jobs += [_Job(manifest, entry, base) for entry in manifest.files if entry.type is FileType.FILE]
     jobs.sort(key=lambda job: -job.entry.size)
-    _in_parallel(
+    in_parallel(
         target.jobs,
         (job for job in jobs if not job.entry.hardlink),
         lambda job: _make_file(store, job, target, problems),
@@ -208,35 +208,6 @@ def _make_links(manifest: Manifest, target: Target) -> None:
     for entry in reversed(manifest.files):
         if entry.type is FileType.DIRECTORY:  # mkdir knows the umask only
             os.chmod(f"{base}/{entry.path}", entry.mode)  # noqa: PTH101 - hot path
-
-
-def _in_parallel(count: int, jobs: Iterator[_Job], work: Callable[[_Job], None]) -> None:
-    """Run ``work`` for every job in ``count`` threads; the first exception ends it and is raised."""
-    lock = threading.Lock()
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        while not failures:
-            with lock:
-                job = next(jobs, None)
-            if job is None:
-                return
-            try:
-                work(job)
-            except BaseException as error:  # noqa: BLE001 - handed over to the caller's thread below
-                failures.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(max(1, count) - 1)]
-    for thread in threads:
-        thread.start()
-    try:
-        run()
-    except BaseException as error:  # noqa: BLE001 - Ctrl-C between two jobs; raised below, after the threads
-        failures.append(error)
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 def commit(manifest: Manifest, target: Target, placement: Placement | None = None) -> Placement:
