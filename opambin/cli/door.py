@@ -134,7 +134,9 @@ def tell_problems(prepared: Prepared, tell: Callable[[str], None]) -> None:
 def agreed(prepared: Prepared, *, json_wanted: bool) -> bool:
     """Show opam's plan and ask, where opam would ask: when more is to be done than was named."""
     stream = sys.stderr if json_wanted else sys.stdout
-    print(prepared.plan.stdout.rstrip(), file=stream, flush=True)
+    # opam words a plan that is only asked for as one that nobody carries out
+    plan = prepared.plan.stdout.rstrip().replace("would be performed", "will be performed")
+    print(plan, file=stream, flush=True)
     asked = prepared.request
     if asked.yes or all(action.package.name in asked.names for action in prepared.plan.actions):
         return True
