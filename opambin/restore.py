@@ -123,8 +123,8 @@ def _under_lock(run: Run, lock: SwitchLock) -> None:
         with _holding_back_interrupts():
             _register(run, lock)
             registered = True
-        journal.clear()
-        run.removal.finish()
+            journal.clear()
+            run.removal.finish()
     except BaseException:
         if not registered:
             with _holding_back_interrupts():
