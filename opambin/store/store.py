@@ -159,8 +159,3 @@ class Store:
         objects = [found.size for found in self.objects.all()]
         quarantine = sum(path.lstat().st_size for path in self.layout.quarantine.glob("*"))
         return StoreSize(len(manifests), len(objects), sum(objects), sum(manifests), quarantine)
-
-
-def is_executable(mode: int) -> bool:
-    """Say whether a file of this mode has its object in the executable form."""
-    return bool(mode & 0o111)
