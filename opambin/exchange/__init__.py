@@ -1,0 +1,1 @@
+"""Between the store and remotes: probing, pulling, pushing, signing, bundles."""

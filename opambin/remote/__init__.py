@@ -1,0 +1,1 @@
+"""Shared caches: names to bytes, over files, http, object stores and registries. Knows URLs, no packages."""

@@ -1,0 +1,1 @@
+"""Keys, signatures and policy, as pure functions of bytes, keys and a given time."""
