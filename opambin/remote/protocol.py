@@ -1,8 +1,8 @@
 """What every remote can do: keep bytes under names.
 
-A name is a relative path of plain ASCII (``keys/ab/abcd…/0``); it has no ``..``, no empty part and no
-character outside ``[A-Za-z0-9._/-]``. What the bytes mean is none of a remote's business, and nothing
-that comes from one is to be trusted.
+A name is a relative path of plain ASCII (``keys/ab/abcd…/0``); it has no empty part, none that begins with a
+dot or a hyphen, and no character outside ``[A-Za-z0-9._/-]``. What the bytes mean is none of a remote's
+business, and nothing that comes from one is to be trusted.
 
 Rules that every remote keeps:
 
@@ -18,13 +18,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from opambin.errors import MisuseError
+from opambin.errors import BadDataError, MisuseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 MAX_NAME_BYTES = 120  # a tag of a registry has 128 characters at most
 
 
@@ -67,6 +67,20 @@ class Span:
     length: int | None = None
 
 
+class Answers(dict[str, bytes | None]):
+    """What a batch of reads gave, by name.
+
+    Attributes:
+        faults: What was wrong with single names (too long, for one); their answer is None.
+    """
+
+    __slots__ = ("faults",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: dict[str, BadDataError] = {}
+
+
 class Remote(Protocol):
     """One remote. Its methods may be called from several threads at once."""
 
@@ -83,10 +97,11 @@ class Remote(Protocol):
             span: A part of it. Where the remote can't give parts, what precedes is read and dropped.
         """
 
-    def get_many(self, names: Iterable[str], *, limit: int) -> Mapping[str, bytes | None]:
+    def get_many(self, names: Iterable[str], *, limit: int) -> Answers:
         """Return what many names hold, asked for in one batch over few connections.
 
-        An answer for each name; the first failure that says the remote is down ends the batch.
+        An answer for each name; what is wrong with single ones is in the answers' ``faults``. The first
+        failure that concerns the remote ends the batch.
         """
 
     def fetch(self, name: str, into: Callable[[bytes], object], *, size: int) -> bool:
@@ -114,7 +129,7 @@ class Remote(Protocol):
         """
 
     def entries(self, folder: str) -> Iterator[Entry]:
-        """Yield everything whose name begins with ``folder/``.
+        """Yield everything whose name begins with ``folder/``; everything there is for an empty ``folder``.
 
         Raises:
             UnavailableError: This kind of remote can't list.

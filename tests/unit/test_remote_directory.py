@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from memory_remote import MemoryRemote
+from remote_contract import SLOT, RemoteContract
+
+from opambin.errors import BadDataError
+from opambin.remote.directory import DRAFTS, OLD_DRAFT_SECONDS, DirectoryRemote
+from opambin.remote.faults import RemoteDownError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from opambin.remote.protocol import Remote
+
+
+class TestDirectory(RemoteContract):
+    @pytest.fixture
+    def remote(self, tmp_path: Path) -> Remote:
+        return DirectoryRemote(tmp_path / "remote", write=True)
+
+
+class TestMemory(RemoteContract):
+    """The fake behaves as the real ones do."""
+
+    @pytest.fixture
+    def remote(self) -> Remote:
+        return MemoryRemote()
+
+    one_winner = False
+
+
+def test_a_directory_that_is_not_mounted_is_no_empty_one(tmp_path: Path) -> None:
+    remote = DirectoryRemote(tmp_path / "nfs")
+    with pytest.raises(RemoteDownError, match="mounted"):
+        remote.get(SLOT, limit=1)
+    with pytest.raises(RemoteDownError, match="mounted"):
+        list(remote.entries(""))
+
+
+def test_one_that_we_write_is_made_by_the_first_write(tmp_path: Path) -> None:
+    remote = DirectoryRemote(tmp_path / "new", write=True)
+    assert remote.get(SLOT, limit=1) is None
+    assert not (tmp_path / "new").exists()
+    remote.put(SLOT, b"x")
+    assert (tmp_path / "new" / SLOT).read_bytes() == b"x"
+
+
+def test_others_can_read_what_was_put(tmp_path: Path) -> None:
+    remote = DirectoryRemote(tmp_path, write=True)
+    before = os.umask(0o022)
+    try:
+        remote.put(SLOT, b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / SLOT).stat().st_mode & 0o777 == 0o644
+
+
+def test_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    remote = DirectoryRemote(tmp_path, write=True)
+    remote.put(SLOT, b"x")
+    remote.put(SLOT, b"y")
+    remote.put(SLOT, b"z", replace=True)
+    with pytest.raises(OSError, match="No such file"):
+        (tmp_path / "missing").stat()
+    assert list((tmp_path / DRAFTS).iterdir()) == []
+
+
+def test_what_a_killed_writer_left_goes_after_a_day(tmp_path: Path) -> None:
+    (tmp_path / DRAFTS).mkdir()
+    for name, age in (("old", OLD_DRAFT_SECONDS + 60), ("new", 60)):
+        path = tmp_path / DRAFTS / name
+        path.touch()
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    remote = DirectoryRemote(tmp_path, write=True)
+    remote.put(SLOT, b"x")
+    assert [path.name for path in (tmp_path / DRAFTS).iterdir()] == ["new"]
+    assert [entry.name for entry in remote.entries("")] == [SLOT]
+
+
+def test_no_hard_links_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SMB and some FUSE file systems have none."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    remote = DirectoryRemote(tmp_path, write=True)
+    assert remote.put(SLOT, b"first")
+    assert not remote.put(SLOT, b"second")
+    assert remote.get(SLOT, limit=9) == b"first"
+
+
+def test_the_answer_to_a_link_got_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS: the kernel's second try finds what the first one made."""
+    link = os.link
+
+    def twice(source: str, target: str, **_: object) -> None:
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", twice)
+    assert DirectoryRemote(tmp_path, write=True).put(SLOT, b"first")
+
+
+def test_a_fifo_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    os.mkfifo(tmp_path / "keys/x")
+    with pytest.raises(BadDataError, match="not a file"):
+        DirectoryRemote(tmp_path).get("keys/x", limit=1)
+    with pytest.raises(BadDataError, match="not a file"):
+        DirectoryRemote(tmp_path).get("keys", limit=1)
+
+
+def test_emptied_folders_go_with_the_last_file(tmp_path: Path) -> None:
+    remote = DirectoryRemote(tmp_path, write=True)
+    remote.put(SLOT, b"x")
+    remote.remove(SLOT)
+    assert not (tmp_path / "keys").exists()
+    assert tmp_path.exists()
