@@ -35,4 +35,8 @@ def _plain(url: str, access: Access) -> Remote:
     if scheme in {"", "file"}:
         path = url if not scheme else unquote(urlsplit(url).path)
         return DirectoryRemote(Path(path), write=access.write, workers=access.workers)
+    if scheme in {"http", "https"}:
+        from opambin.remote.http import HttpRemote
+
+        return HttpRemote(url, access)
     raise MisuseError(f"{url}: this kind of remote is not there yet")

@@ -1,0 +1,141 @@
+"""A long answer: checked against the length it must have, resumed where it breaks off."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from opambin.errors import BadDataError
+from opambin.remote.faults import RemoteDownError
+from opambin.remote.reading import wrong_length
+from opambin.remote.transport import PIECE, Request, backoff, length_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from urllib3 import BaseHTTPResponse
+
+    from opambin.remote.transport import Transport
+    from opambin.remote.watch import Term
+
+TRIES = 4  # without one more byte
+WINDOW_SECONDS = 20.0
+WINDOW_BYTES = 20_000  # at least so many have to come in each window; less is a server that drips
+
+
+class Download:
+    """One download.
+
+    Args:
+        transport: Where it goes through.
+        request: A GET without a range.
+        size: How long it has to be, in bytes.
+        into: Called with each piece, in order, no byte twice.
+    """
+
+    def __init__(
+        self, transport: Transport, request: Request, size: int, into: Callable[[bytes], object]
+    ) -> None:
+        self._transport = transport
+        self._request = request
+        self._size = size
+        self._into = into
+        self._got = 0
+        self._tag = ""
+
+    def run(self) -> bool:
+        """Carry it out.
+
+        Returns:
+            False when there is no such thing.
+
+        Raises:
+            BadDataError: It has another length.
+            UnavailableError: It did not come.
+        """
+        turn = 0
+        while True:
+            before = self._got
+            found = self._once()
+            if found is not None:
+                return found
+            turn = 1 if self._got > before else turn + 1
+            if turn >= TRIES:
+                raise RemoteDownError(
+                    self._transport.url, f"a download breaks off after {self._got} of {self._size} bytes"
+                )
+            backoff(turn)
+
+    def _once(self) -> bool | None:
+        """Ask for what is missing; None when the answer broke off."""
+        headers = dict(self._request.headers)
+        if self._got:
+            headers["Range"] = f"bytes={self._got}-"
+            if self._tag:
+                headers["If-Range"] = self._tag
+        asked = Request("GET", self._request.url, headers, secret=self._request.secret)
+        with self._transport.send(asked, seconds=WINDOW_SECONDS) as (response, term):
+            if response.status in {404, 410} and not self._got:
+                return False
+            skip = self._check(response)
+            try:
+                self._take(response, term, skip)
+            except ReadTimeoutError:
+                raise
+            except HTTPError:
+                if term.expired:
+                    raise
+                return None
+        return True if self._got == self._size else None
+
+    def _check(self, response: BaseHTTPResponse) -> int:
+        """Compare what an answer announces with what has to come; return what to drop of it, in bytes."""
+        what = self._request.url
+        if response.status == 416 or response.status in {404, 410}:
+            raise wrong_length(what, self._size, f"no more after {self._got}")
+        if response.status not in {200, 206}:
+            raise self._transport.refuse(response.status, "downloading")
+        length = length_of(response)
+        if response.status == 200:
+            tag = response.headers.get("ETag", "")
+            self._tag = tag if tag.startswith('"') else ""  # a weak one does not tell bytes apart
+            if length is not None and length != self._size:
+                raise wrong_length(what, self._size, length)
+            return self._got
+        start, total = content_range(response.headers.get("Content-Range", ""), what)
+        if total is not None and total != self._size:
+            raise wrong_length(what, self._size, total)
+        if start > self._got:
+            raise BadDataError(what, "the wrong part", expected=f"from {self._got}", observed=start)
+        return self._got - start
+
+    def _take(self, response: BaseHTTPResponse, term: Term, skip: int) -> None:
+        inside = 0
+        while piece := response.read1(PIECE):
+            inside += len(piece)
+            if inside >= WINDOW_BYTES:
+                inside = 0
+                term.renew(WINDOW_SECONDS)
+            dropped = min(skip, len(piece))
+            skip -= dropped
+            piece = piece[dropped:]
+            if self._got + len(piece) > self._size:
+                raise wrong_length(self._request.url, self._size, "more")
+            if piece:
+                self._got += len(piece)
+                with term.paused():
+                    self._into(piece)
+
+
+def content_range(text: str, what: str) -> tuple[int, int | None]:
+    """Return where a part begins, and how long the whole is (None: unknown), both in bytes.
+
+    Raises:
+        BadDataError: That is no ``Content-Range``.
+    """
+    found = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", text)
+    if not found:
+        raise BadDataError(what, "a part without saying which", expected="Content-Range", observed=text[:60])
+    return int(found[1]), None if found[2] == "*" else int(found[2])

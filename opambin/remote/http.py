@@ -1,0 +1,199 @@
+"""A remote over http(s): any server to read from; one with PUT (WebDAV) to write to."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from opambin.errors import UnavailableError
+from opambin.remote import webdav
+from opambin.remote.batch import in_batch
+from opambin.remote.credentials import authorization
+from opambin.remote.download import Download, content_range
+from opambin.remote.protocol import Answers, Entry, Span, check_name
+from opambin.remote.reading import checked_limit
+from opambin.remote.transport import Request, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from opambin.remote.access import Access
+
+UPLOAD_SECONDS = 3600.0  # for one file; each pause within it is bounded by the time-out of the connection
+
+
+class HttpRemote:
+    """A folder of a web server.
+
+    Args:
+        url: Of the folder.
+        access: How it is to be used.
+    """
+
+    def __init__(self, url: str, access: Access) -> None:
+        parts = urlsplit(url)
+        self._secret = authorization(url, access.environ)
+        host = parts.netloc.rpartition("@")[2]
+        path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+        self._base = urlunsplit((parts.scheme.lower(), host, path, "", ""))
+        self._workers = access.workers
+        self._transport = Transport(self._base, access)
+        self._folders: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        """Where it is, without secrets."""
+        return self._base
+
+    def get(self, name: str, *, limit: int, span: Span | None = None) -> bytes | None:
+        """Return what ``name`` holds, or a part of it (see :class:`opambin.remote.protocol.Remote`)."""
+        request = self._request("GET", name, range_header(span))
+        if span is not None:  # a server without ranges sends what precedes, and perhaps what follows
+            return self._part(request, limit, span)
+        answer = self._transport.read(request, limit=limit)
+        if answer.status in {404, 410}:
+            return None
+        if answer.status != 200:
+            raise self._transport.refuse(answer.status, f"reading {name}")
+        return answer.body
+
+    def get_many(self, names: Iterable[str], *, limit: int) -> Answers:
+        """Return what many names hold, over a few connections that stay open."""
+        return in_batch(lambda name: self.get(name, limit=limit), names, self._workers)
+
+    def fetch(self, name: str, into: Callable[[bytes], object], *, size: int) -> bool:
+        """Hand what ``name`` holds to ``into``, piece by piece."""
+        return Download(self._transport, self._request("GET", name), size, into).run()
+
+    def put(self, name: str, data: bytes | Path, *, replace: bool = False) -> bool:
+        """Store bytes, or the content of a file.
+
+        A server that honours ``If-None-Match`` promises that the first writer wins; with others somebody may
+        come between the look whether the name is there and the end of our upload. The last one wins then.
+        """
+        if not replace and self._exists(name):
+            return False
+        self._make_parents(name)
+        headers = {"Content-Type": "application/octet-stream"}
+        if not replace:
+            headers["If-None-Match"] = "*"
+        with ExitStack() as stack:
+            body = stack.enter_context(data.open("rb")) if isinstance(data, Path) else data
+            size = data.stat().st_size if isinstance(data, Path) else len(data)
+            headers["Content-Length"] = str(size)
+            request = self._request("PUT", name, headers, body)
+            response, _ = stack.enter_context(self._transport.send(request, seconds=UPLOAD_SECONDS))
+            status = response.status
+        if status == 412:
+            return False
+        if status not in {200, 201, 204}:
+            raise self._put_fault(status, name)
+        return True
+
+    def entries(self, folder: str) -> Iterator[Entry]:
+        """Yield everything below ``folder``, where the server has PROPFIND."""
+        waiting = [check_name(folder) if folder else ""]
+        while waiting:
+            at = waiting.pop()
+            url = f"{self._base}/{at}/" if at else f"{self._base}/"
+            answer = self._transport.read(
+                Request("PROPFIND", url, webdav.HEADERS, webdav.QUESTION, self._secret),
+                limit=webdav.MAX_LISTING_BYTES,
+            )
+            if answer.status in {404, 410}:
+                continue
+            if answer.status in {405, 501}:
+                raise UnavailableError(f"{self.url}: this server can't list (it has no PROPFIND)")
+            if answer.status != 207:
+                raise self._transport.refuse(answer.status, "listing")
+            files, folders = webdav.members(answer.body, url, at)
+            yield from files
+            waiting += reversed(folders)
+
+    def remove(self, name: str) -> None:
+        """Remove a name."""
+        answer = self._transport.read(self._request("DELETE", name), limit=0)
+        if answer.status not in {200, 202, 204, 404, 410}:
+            raise self._transport.refuse(answer.status, f"removing {name}", writing=True)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def _request(
+        self,
+        method: str,
+        name: str,
+        headers: dict[str, str] | None = None,
+        body: object = None,
+    ) -> Request:
+        url = f"{self._base}/{check_name(name)}"
+        return Request(method, url, headers or {}, body, self._secret)  # type: ignore[arg-type]  # bytes or a stream
+
+    def _part(self, request: Request, limit: int, span: Span) -> bytes | None:
+        """Read a part; what a server without ranges sends before and after it is dropped."""
+        pieces: list[bytes] = []
+        end = None if span.length is None else span.start + span.length
+        with self._transport.send(request) as (response, _):
+            if response.status in {404, 410}:
+                return None
+            if response.status == 416:
+                return b""
+            at = 0
+            if response.status == 206:
+                at, _total = content_range(response.headers.get("Content-Range", ""), request.url)
+            elif response.status != 200:
+                raise self._transport.refuse(response.status, "reading a part")
+            got = 0
+            while (end is None or at < end) and (piece := response.read1(65_536)):
+                kept = piece[max(0, span.start - at) : None if end is None else max(0, end - at)]
+                at += len(piece)
+                got += len(kept)
+                checked_limit(request.url, got, limit=limit, span=None)
+                pieces.append(kept)
+        return b"".join(pieces)
+
+    def _exists(self, name: str) -> bool:
+        answer = self._transport.read(self._request("HEAD", name), limit=0)
+        if answer.status in {404, 410}:
+            return False
+        if answer.status == 200:
+            return True
+        raise self._transport.refuse(answer.status, f"looking for {name}")
+
+    def _make_parents(self, name: str) -> None:
+        """Make the folders above a name, the deepest first: mostly only that one is missing."""
+        missing: list[str] = []
+        folder = name.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            answer = self._mkcol(folder)
+            if answer != 409:
+                self._folders.add(folder)
+                break
+            missing.append(folder)
+            folder = folder.rpartition("/")[0]
+        for again in reversed(missing):
+            self._mkcol(again)
+            self._folders.add(again)
+
+    def _mkcol(self, folder: str) -> int:
+        # 201: made; 405: it is there, or the server has no MKCOL and makes folders by itself
+        request = Request("MKCOL", f"{self._base}/{folder}/", {}, None, self._secret)
+        return self._transport.read(request, limit=64_000).status
+
+    def _put_fault(self, status: int, name: str) -> UnavailableError:
+        if status == 413:
+            return UnavailableError(f"{self.url}: {name} is larger than the server takes (413)")
+        if status == 507:
+            return UnavailableError(f"{self.url}: there is no space left for {name} (507)")
+        return self._transport.refuse(status, f"writing {name}", writing=True)
+
+
+def range_header(span: Span | None) -> dict[str, str]:
+    """Return the header that asks for a part."""
+    if span is None:
+        return {}
+    end = "" if span.length is None else str(max(span.start, span.start + span.length - 1))
+    return {"Range": f"bytes={span.start}-{end}"}
