@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 1_000_000
 MAX_JOBS = 256
 LINKS = ("auto", "copy", "hard")
+SHARING = ("no", "read", "group")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -37,6 +38,10 @@ class Config:
             where that is safe, else as auto).
         jobs: How many files are worked on at once.
         fsync: Whether writes into the store wait for the disk.
+        shared: Whether other users share the store: ``no``, ``read`` (it is another's, and only read) or
+            ``group`` (all members of its group write into it).
+        offline: Whether no remote is asked for anything.
+        autopush: Whether what a session has built is pushed in the background when it ends.
         exclude_switches: Globs on the name or the prefix of switches that are left alone.
         exclude_packages: Globs on the names of packages that are neither captured nor restored.
         origins: Where each setting comes from, in words, by setting.
@@ -49,6 +54,9 @@ class Config:
     link: str = "auto"
     jobs: int = 1
     fsync: bool = False
+    shared: str = "no"
+    offline: bool = False
+    autopush: bool = False
     exclude_switches: tuple[str, ...] = ()
     exclude_packages: tuple[str, ...] = ()
     origins: tuple[tuple[str, str], ...] = field(default=(), compare=False)
@@ -244,6 +252,13 @@ def _link(value: object, _: Mapping[str, str]) -> str:
     return str(value)
 
 
+def _sharing(value: object, _: Mapping[str, str]) -> str:
+    value = "no" if value is False else value  # what YAML makes of a bare `no`
+    if value not in SHARING:
+        raise ValueError(value)
+    return str(value)
+
+
 def _jobs(value: object, _: Mapping[str, str]) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError(value)
@@ -271,6 +286,9 @@ SETTINGS = (
     Setting("link", "OPAMBIN_LINK", _link, "one of auto, copy, hard"),
     Setting("jobs", "OPAMBIN_JOBS", _jobs, f"a number from 1 to {MAX_JOBS}"),
     Setting("fsync", "OPAMBIN_FSYNC", _boolean, _YES_NO),
+    Setting("shared", "OPAMBIN_SHARED_STORE", _sharing, "one of no, read, group"),
+    Setting("offline", "OPAMBIN_OFFLINE", _boolean, _YES_NO),
+    Setting("autopush", "OPAMBIN_AUTOPUSH", _boolean, _YES_NO),
     Setting("exclude-switches", "OPAMBIN_EXCLUDE_SWITCHES", _globs, _LIST),
     Setting("exclude-packages", "OPAMBIN_EXCLUDE_PACKAGES", _globs, _LIST),
 )

@@ -20,6 +20,7 @@ from opambin.relocate.spelling import Spelling
 from opambin.relocate.text import locate
 from opambin.session.folder import Session
 from opambin.setup.shim import is_shim, programs
+from opambin.store.permissions import Sharing, is_shared
 from opambin.store.store import Store
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ class Context:
     @property
     def link_mode(self) -> LinkMode:
         """How files may come into the prefix, as configured."""
-        return LinkMode.HARD if self.config.link == "hard" else LinkMode.COPY
+        if self.config.link != "hard" or is_shared(self.config.cache, Sharing(self.config.shared)):
+            return LinkMode.COPY  # a file of a switch must not be one with what others can write
+        return LinkMode.HARD
 
     def placeholder_text(self, text: str) -> str:
         """Spell the prefix in a text as the placeholder."""
@@ -194,6 +197,10 @@ def open_store(config: Config, *, readonly: bool = False) -> tuple[Store | None,
 
     readonly = readonly or (config.cache.is_dir() and not os.access(config.cache, os.W_OK))
     try:
-        return Store.open(config.cache, create=not readonly, readonly=readonly), ""
+        sharing = Sharing(config.shared)
+        found = Store.open(
+            config.cache, create=not readonly, readonly=readonly, fsync=config.fsync, sharing=sharing
+        )
     except OpambinError as error:
         return None, str(error)
+    return found, ""

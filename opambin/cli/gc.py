@@ -1,39 +1,80 @@
-"""``opam-bin gc``: remove what no snapshot needs."""
+"""``opam-bin gc``: remove what no snapshot needs, and snapshots that are too old or too many."""
 
 from __future__ import annotations
 
 import os
 import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from opambin.cli.output import counted, print_json, print_problems
+from opambin.cli.amounts import Age, Size
+from opambin.cli.output import counted, date, print_json, print_problems
+
+if TYPE_CHECKING:
+    from opambin.store.eviction import Evicted
+    from opambin.store.gc import GcReport
 
 
 @click.command("gc")
+@click.option(
+    "--max-size", type=Size(), help="Drop the longest unused snapshots until no more than this is left."
+)
+@click.option("--older-than", type=Age(), help="Drop snapshots that were not used for so long (90d, 36h).")
 @click.option("-n", "--dry-run", is_flag=True, help="Only count.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(dry_run: bool, as_json: bool) -> None:
+def command(max_size: int | None, older_than: float | None, dry_run: bool, as_json: bool) -> None:
     """Remove from the store what no snapshot needs and what interrupted writes have left.
 
-    No snapshot is removed. Objects younger than an hour stay: their snapshot may be in the making.
+    Without --max-size and --older-than no snapshot is removed. What `opam-bin keep` names stays, and so does
+    what
+    was used within the last hour. Objects younger than an hour stay: their snapshot may be in the making.
     """
     from opambin.config import load
+    from opambin.store import eviction, keeping
     from opambin.store.gc import collect
+    from opambin.store.permissions import Sharing
     from opambin.store.store import Store
-    from opambin.summary import data_size
 
-    cache = load(os.environ).cache
-    with Store.open(cache, create=False) as store:
-        report = collect(store, now=time.time(), dry_run=dry_run)
+    config = load(os.environ)
+    limits = eviction.Limits(max_size, older_than)
+    with Store.open(config.cache, create=False, sharing=Sharing(config.shared)) as store:
+        evicted = None
+        if limits != eviction.Limits():
+            keeps = keeping.keeper(store, keeping.read(store))
+            evicted = eviction.evict(store, limits, keeps, now=time.time(), dry_run=dry_run)
+        gone = {(record.key, record.output) for record in evicted.gone} if evicted else set()
+        report = collect(store, now=time.time(), dry_run=dry_run, without=gone)
         problems = list(store.problems)
     if as_json:
-        print_json({"store": str(cache), **asdict(report), "problems": problems})
+        print_json(
+            {
+                "store": str(config.cache),
+                **asdict(report),
+                "snapshots": [] if evicted is None else [asdict(record) for record in evicted.gone],
+                "kept": 0 if evicted is None else evicted.kept,
+                "problems": problems,
+            }
+        )
     else:
-        verb = "Would remove" if dry_run else "Removed"
-        removed = f"{counted(report.objects, 'object')} ({data_size(report.object_bytes)})"
-        click.echo(f"{verb} {removed} and {counted(report.leftovers, 'leftover')} of interrupted writes.")
-        if report.young:
-            click.echo(f"{counted(report.young, 'object')} stay: they are less than an hour old.")
+        _tell(report, evicted)
     print_problems(problems)
+
+
+def _tell(report: GcReport, evicted: Evicted | None) -> None:
+    from opambin.store.eviction import last_use
+    from opambin.summary import data_size
+
+    verb = "Would remove" if report.dry_run else "Removed"
+    if evicted is not None:
+        for record in evicted.gone:
+            click.echo(
+                f"{verb} {record.name}.{record.version} ({record.key[:12]}, used {date(last_use(record))})"
+            )
+        kept = f"; {counted(evicted.kept, 'snapshot')} stay because `opam-bin keep` names them"
+        click.echo(f"{verb} {counted(len(evicted.gone), 'snapshot')}{kept if evicted.kept else ''}.")
+    removed = f"{counted(report.objects, 'object')} ({data_size(report.object_bytes)})"
+    click.echo(f"{verb} {removed} and {counted(report.leftovers, 'leftover')} of interrupted writes.")
+    if report.young:
+        click.echo(f"{counted(report.young, 'object')} stay: they are less than an hour old.")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opambin.errors import BadDataError, UnavailableError
 from opambin.store.faults import unavailable
 from opambin.store.locks import exclusive_file
+from opambin.store.permissions import make_folder, share_file
 from opambin.store.staging import DRAFT_PREFIX, Staging
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ class Database:
             if self._path.exists():
                 return
             draft = self._staging.layout.tmp / f"{DRAFT_PREFIX}index-{os.getpid()}-{os.urandom(4).hex()}"
-            draft.parent.mkdir(exist_ok=True)
+            make_folder(draft.parent)
             try:
                 connection = _connect(f"{draft.as_uri()}?mode=rwc")
                 try:
@@ -237,6 +238,7 @@ class Database:
                 finally:
                     connection.close()
                 draft.rename(self._path)
+                share_file(self._path)
             finally:
                 for suffix in ("", "-wal", "-shm", "-journal"):
                     Path(f"{draft}{suffix}").unlink(missing_ok=True)
@@ -254,7 +256,7 @@ class Database:
                 return  # another process has replaced it
             name = f"{self._path.name}-{os.urandom(4).hex()}"
             self._report(f"{self._path}: damaged index ({problem}): kept as quarantine/{name}, made again")
-            self._staging.layout.quarantine.mkdir(exist_ok=True)
+            make_folder(self._staging.layout.quarantine)
             for suffix in ("-wal", "-shm", "-journal", ""):
                 with suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").rename(self._staging.layout.quarantine / f"{name}{suffix}")

@@ -19,9 +19,10 @@ from opambin.store.faults import store_faults
 from opambin.store.staging import DRAFT_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from opambin.model import Digest
+    from opambin.model import ConeKey, Digest, OutputId
     from opambin.store.store import Store
 
 MIN_AGE = 3600.0  # seconds
@@ -48,7 +49,14 @@ class GcReport:
     dry_run: bool
 
 
-def collect(store: Store, *, now: float, dry_run: bool = False, timeout: float = LOCK_SECONDS) -> GcReport:
+def collect(
+    store: Store,
+    *,
+    now: float,
+    dry_run: bool = False,
+    timeout: float = LOCK_SECONDS,
+    without: Collection[tuple[ConeKey, OutputId]] = (),
+) -> GcReport:
     """Remove unnamed objects and leftovers.
 
     Args:
@@ -56,11 +64,13 @@ def collect(store: Store, *, now: float, dry_run: bool = False, timeout: float =
         now: Seconds since 1970.
         dry_run: Only count, without taking the lock.
         timeout: How long to wait for writers, in seconds.
+        without: Snapshots to count as gone, for a dry run.
 
     Raises:
         UnavailableError: Writers were still there after that, or something can't be read or removed.
     """
     names = _Names(store, dry_run)
+    names.skip({store.layout.manifest(key, output) for key, output in without})
     names.read_new()
     if dry_run:
         return _sweep(store, names, now, dry_run=True)
@@ -78,6 +88,10 @@ class _Names:
         self.dry_run = dry_run
         self.objects: set[tuple[Digest, bool]] = set()
         self._read: set[Path] = set()
+
+    def skip(self, paths: Iterable[Path]) -> None:
+        """Count what these manifests name as not named."""
+        self._read.update(paths)
 
     def read_new(self) -> None:
         """Read the manifests that were not read before."""

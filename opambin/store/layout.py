@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.store.faults import store_faults
+from opambin.store.permissions import make_folder, make_group_folder
 
 if TYPE_CHECKING:
     from opambin.model import ConeKey, Digest, OutputId
@@ -149,8 +150,12 @@ def check_format(layout: Layout) -> bool:
     return True
 
 
-def create(layout: Layout) -> None:
+def create(layout: Layout, *, group: bool = False) -> None:
     """Make an empty store; several processes may do so at once.
+
+    Args:
+        layout: Where.
+        group: Whether the members of its group write into it, too.
 
     Raises:
         MisuseError: The directory holds things that are not a store's.
@@ -158,6 +163,8 @@ def create(layout: Layout) -> None:
     """
     with store_faults(layout.root):
         layout.root.mkdir(parents=True, exist_ok=True)
+        if group:
+            make_group_folder(layout.root)
         foreign = sorted({path.name for path in layout.root.iterdir()} - {*DIRECTORIES, "format"})
         if foreign:
             raise MisuseError(
@@ -165,7 +172,7 @@ def create(layout: Layout) -> None:
                 "name another directory in OPAMBIN_CACHE"
             )
         for name in DIRECTORIES:
-            (layout.root / name).mkdir(exist_ok=True)
+            make_folder(layout.root / name)
         # The format file comes last and whole: who sees it sees a complete store.
         draft = layout.tmp / f"put-format-{os.getpid()}-{os.urandom(4).hex()}"
         draft.write_text(FORMAT_LINE.format(FORMAT_VERSION))

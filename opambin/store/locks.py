@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import UnavailableError
 from opambin.store.faults import store_faults
+from opambin.store.permissions import make_folder, share_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,8 @@ class StoreLock:
         import filelock
 
         with store_faults(self._root):
-            self._path.parent.mkdir(exist_ok=True)
+            make_folder(self._path.parent)
+            os.close(_open(self._path))  # so that whoever shares the store may lock it, too
             lock = filelock.FileLock(self._path, timeout=timeout)
             try:
                 lock.acquire()
@@ -104,9 +106,9 @@ def _flock_current(path: Path, operation: int) -> int:
     """
     while True:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fd = _open(path)
         except FileNotFoundError:
-            path.parent.mkdir(exist_ok=True)
+            make_folder(path.parent)
             continue
         try:
             fcntl.flock(fd, operation)
@@ -118,3 +120,11 @@ def _flock_current(path: Path, operation: int) -> int:
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _open(path: Path) -> int:
+    new = not path.exists()
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    if new:
+        share_file(path)
+    return fd

@@ -15,6 +15,7 @@ from opambin.errors import BadDataError, UnavailableError
 from opambin.store.faults import store_faults
 from opambin.store.layout import Layout, is_hex64
 from opambin.store.manifest_format import MAX_BYTES, from_json, to_json
+from opambin.store.permissions import make_folder
 from opambin.store.staging import DRAFT_PREFIX, Draft, Staging
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Manifests:
             return
         name = f"{path.parent.name}-{path.name.removesuffix(_SUFFIX)}-{os.urandom(4).hex()}{_SUFFIX}"
         with suppress(OSError):
-            self._layout.quarantine.mkdir(exist_ok=True)
+            make_folder(self._layout.quarantine)
             path.rename(self._layout.quarantine / name)
             path.parent.rmdir()  # fails, rightly, when other outputs are there
 
@@ -188,11 +189,11 @@ class Manifests:
             return False
         folder = self._layout.tmp / f"{DRAFT_PREFIX}dir-{os.path.basename(draft.path)}"  # noqa: PTH119 (a string)
         with store_faults(self._layout.root):
-            folder.mkdir()
+            make_folder(folder)
             try:
                 inside = folder / final.name
                 self._staging.publish(draft, inside)
-                final.parent.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(final.parent.parent, parents=True)
                 try:
                     folder.rename(final.parent)
                 except OSError as error:

@@ -23,6 +23,8 @@ from opambin.errors import BadDataError, UnavailableError
 from opambin.model import Digest
 from opambin.store.faults import store_faults
 from opambin.store.layout import EXECUTABLE_SUFFIX, Layout, is_hex64
+from opambin.store.permissions import make_folder
+from opambin.store.reading import hash_fd, hash_path, read, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +36,6 @@ SENTINEL_NS = SENTINEL_MTIME * 1_000_000_000
 MODE = 0o444
 EXECUTABLE_MODE = 0o555
 FRESHEN_AFTER = 900  # seconds; well under the age at which gc may remove an object
-CHUNK_BYTES = 1 << 20
 WHOLE_FILE_MAX = 32 << 20  # bytes; larger files are streamed
 FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 
@@ -89,6 +90,21 @@ class Objects:
                     self._publish(draft, digest, executable, len(data))
         return digest, len(data)
 
+    def put_known(self, data: bytes | memoryview, digest: Digest, *, executable: bool) -> bool:
+        """Store bytes whose digest the caller has just computed; tells whether they were new.
+
+        Raises:
+            UnavailableError: The store can't be written.
+        """
+        self._staging.refuse_if_readonly()
+        with self._staging.lock.shared():
+            if self._present(digest, executable, len(data)):
+                return False
+            with self._staging.draft() as draft:
+                draft.write(data)
+                self._publish(draft, digest, executable, len(data))
+        return True
+
     def put_file(self, path: Path, *, executable: bool) -> tuple[Digest, int]:
         """Store the content of a regular file.
 
@@ -106,7 +122,7 @@ class Objects:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
@@ -117,7 +133,7 @@ class Objects:
                     return done
                 self._no_clone.add(status.st_dev)
             if status.st_size <= WHOLE_FILE_MAX:
-                return self.put_bytes(_read(path, fd, status.st_size), executable=executable)
+                return self.put_bytes(read(path, fd, status.st_size), executable=executable)
             return self._put_stream(path, fd, executable=executable)
         finally:
             os.close(fd)
@@ -136,10 +152,14 @@ class Objects:
                 name, "missing object", expected=f"{size} bytes", observed="nothing"
             ) from error
         except OSError as error:
-            raise _unreadable(Path(name), error) from error
+            raise unreadable(Path(name), error) from error
         if not _looks_sound(status, executable, size):
             self.check(digest, executable=executable, size=size)
         return Path(name)
+
+    def has(self, digest: Digest, *, executable: bool, size: int) -> bool:
+        """Tell whether a sound object is there; to gc it is as young as a new one."""
+        return self._present(digest, executable, size)
 
     def check(self, digest: Digest, *, executable: bool, size: int | None = None) -> int:
         """Read and hash an object; the sentinel is set again when the bytes are right.
@@ -160,7 +180,7 @@ class Objects:
         status = _lstat(path)
         if not stat.S_ISREG(status.st_mode):
             self._refuse(path, status, "not a regular file", digest, oct(stat.S_IFMT(status.st_mode)))
-        observed, length = _hash_path(path)
+        observed, length = hash_path(path)
         if observed != digest:
             self._refuse(path, status, "damaged object (was it written in place?)", digest, observed)
         if size is not None and length != size:
@@ -194,14 +214,14 @@ class Objects:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 return None
-            digest, size = _hash_fd(path, draft.fd)
+            digest, size = hash_fd(path, draft.fd)
             if not self._present(digest, executable, size):
                 self._publish(draft, digest, executable, size)
         return digest, size
 
     def _put_stream(self, path: Path, fd: int, *, executable: bool) -> tuple[Digest, int]:
         with self._staging.draft() as draft:
-            digest, size = _hash_fd(path, fd, draft.write)
+            digest, size = hash_fd(path, fd, draft.write)
             if not self._present(digest, executable, size):
                 self._publish(draft, digest, executable, size)
         return digest, size
@@ -214,7 +234,7 @@ class Objects:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         if not _looks_sound(status, executable, size):
             try:
                 self.check(digest, executable=executable, size=size)
@@ -227,7 +247,19 @@ class Objects:
     def _freshen(self, path: Path) -> None:
         """Renew the ctime, by which gc sees that a writer relies on an object that nothing names yet."""
         with store_faults(self._layout.root):
-            os.utime(path, ns=(SENTINEL_NS, SENTINEL_NS))
+            try:
+                os.utime(path, ns=(SENTINEL_NS, SENTINEL_NS))
+            except PermissionError:  # another's, in a store of a group: only its owner may set its time
+                self._replace(path)
+
+    def _replace(self, path: Path) -> None:
+        """Put a copy of an object of ours in the place of another user's."""
+        mode = stat.S_IMODE(path.stat().st_mode)
+        with self._staging.draft() as draft:
+            draft.write(path.read_bytes())
+            os.fchmod(draft.fd, mode)
+            os.utime(draft.fd, ns=(SENTINEL_NS, SENTINEL_NS))
+            os.replace(draft.path, path)  # noqa: PTH105 - a text on purpose, as for all drafts
 
     def _publish(self, draft: Draft, digest: Digest, executable: bool, size: int) -> None:
         os.fchmod(draft.fd, EXECUTABLE_MODE if executable else MODE)
@@ -256,7 +288,7 @@ class Objects:
     def _move_away(self, path: Path, status: os.stat_result) -> None:
         name = f"{path.parent.name}{path.name}-{os.urandom(4).hex()}"
         with suppress(OSError):  # can't be written, or another process was faster: it is refused all the same
-            self._layout.quarantine.mkdir(exist_ok=True)
+            make_folder(self._layout.quarantine)
             if os.path.samestat(status, path.lstat()):
                 path.rename(self._layout.quarantine / name)
 
@@ -295,49 +327,4 @@ def _lstat(path: Path) -> os.stat_result:
     except FileNotFoundError as error:
         raise BadDataError(path, "missing object", expected="a file", observed="nothing") from error
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _read(path: Path, fd: int, size: int) -> bytes:
-    """Read to the end of the file, which had ``size`` bytes a moment ago."""
-    parts: list[bytes] = []
-    try:
-        # One byte more than expected: a file that did not change needs one read and one that says "end".
-        while part := os.read(fd, CHUNK_BYTES if parts else size + 1):
-            parts.append(part)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _hash_path(path: Path) -> tuple[Digest, int]:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    try:
-        return _hash_fd(path, fd)
-    finally:
-        os.close(fd)
-
-
-def _hash_fd(path: Path, fd: int, sink: Callable[[memoryview], None] | None = None) -> tuple[Digest, int]:
-    """Hash from the start to the end of a file, handing every chunk to ``sink``."""
-    state = hashlib.sha256()
-    buffer = memoryview(bytearray(CHUNK_BYTES))
-    size = 0
-    while True:
-        try:
-            count = os.preadv(fd, [buffer], size)
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        if not count:
-            return Digest(state.hexdigest()), size
-        state.update(buffer[:count])
-        if sink:
-            sink(buffer[:count])
-        size += count
-
-
-def _unreadable(path: Path, error: OSError) -> UnavailableError:
-    return UnavailableError(f"{path} can't be read: {error.strerror or error}")
+        raise unreadable(path, error) from error

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from opambin.errors import UnavailableError
 from opambin.store.faults import unavailable
 from opambin.store.locks import StoreLock
+from opambin.store.permissions import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +108,7 @@ class Staging:
         except FileExistsError:
             return False
         except FileNotFoundError:
-            final.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(final.parent, parents=True)
             try:
                 _link(draft.path, final)
             except FileExistsError:
@@ -122,7 +123,7 @@ class Staging:
         try:
             return Draft(os.open(path, flags, 0o600), path)
         except FileNotFoundError:
-            self.layout.tmp.mkdir(exist_ok=True)
+            make_folder(self.layout.tmp)
             return Draft(os.open(path, flags, 0o600), path)
 
 

@@ -12,6 +12,7 @@ from opambin.store.index import Index
 from opambin.store.layout import Layout
 from opambin.store.manifests import Manifests
 from opambin.store.objects import Objects
+from opambin.store.permissions import Sharing, check
 from opambin.store.records import Event, InstalledRecord, Result, SnapshotRecord, StoreSize
 from opambin.store.staging import Staging
 
@@ -43,7 +44,15 @@ class Store:
         self.index = Index(staging, self.manifests.all, self.problems.append)
 
     @classmethod
-    def open(cls, root: Path, *, create: bool = True, readonly: bool = False, fsync: bool = False) -> Store:
+    def open(
+        cls,
+        root: Path,
+        *,
+        create: bool = True,
+        readonly: bool = False,
+        fsync: bool = False,
+        sharing: Sharing | None = None,
+    ) -> Store:
         """Open the store at ``root``.
 
         Args:
@@ -51,19 +60,23 @@ class Store:
             create: Make it when it is not there.
             readonly: Never write, and refuse to.
             fsync: Wait for the disk on every write.
+            sharing: With whom it may be shared; None does not look at owners and permissions.
 
         Raises:
             BadDataError: Its format is not known.
-            MisuseError: ``root`` is relative, or is a directory of something else.
+            MisuseError: ``root`` is relative, or is a directory of something else, or others could write to
+            it.
             UnavailableError: It is not there and may not be made, or can't be read or made.
         """
         if not root.is_absolute():
             raise MisuseError(f"the store's directory must be absolute: {root}")
         layout = Layout(root)
+        if sharing is not None and not check(root, sharing):
+            readonly = True
         if not layouts.check_format(layout):
             if readonly or not create:
                 raise UnavailableError(f"there is no store at {root}")
-            layouts.create(layout)
+            layouts.create(layout, group=sharing is Sharing.GROUP)
             layouts.check_format(layout)
         return cls(Staging(layout, readonly=readonly, fsync=fsync))
 

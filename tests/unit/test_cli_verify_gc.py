@@ -130,6 +130,8 @@ def test_gc_removes_what_no_snapshot_needs(cli: Cli, monkeypatch: pytest.MonkeyP
         "leftovers": 1,
         "young": 0,
         "dry_run": False,
+        "snapshots": [],
+        "kept": 0,
         "problems": [],
     }
     assert not an_object(cli, dropped).exists()
@@ -139,7 +141,9 @@ def test_gc_removes_what_no_snapshot_needs(cli: Cli, monkeypatch: pytest.MonkeyP
 
 def test_gc_waits_for_no_writer_for_ever(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.fill("zed")
-    monkeypatch.setattr("opambin.store.gc.collect.__kwdefaults__", {"dry_run": False, "timeout": 0.01})
+    monkeypatch.setattr(
+        "opambin.store.gc.collect.__kwdefaults__", {"dry_run": False, "timeout": 0.01, "without": ()}
+    )
     with Store.open(cli.cache) as store, store.writing():
         done = cli("gc")
     assert done.code == 4

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import sys
 from subprocess import run
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from store_samples import sha, stored_manifest
@@ -36,7 +36,7 @@ def test_open_makes_a_store_and_finds_it_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"create": False}, {"readonly": True}], ids=str)
-def test_open_without_making(tmp_path: Path, options: dict[str, bool]) -> None:
+def test_open_without_making(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(UnavailableError, match="no store"):
         Store.open(tmp_path / "store", **options)
     assert not (tmp_path / "store").exists()
