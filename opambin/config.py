@@ -148,6 +148,16 @@ def default_cache(environ: Mapping[str, str]) -> Path:
     return _xdg(environ, "XDG_CACHE_HOME", ".cache") / "opam-bin"
 
 
+def config_folder(environ: Mapping[str, str]) -> Path:
+    """Return where remotes and keys are configured."""
+    return _xdg(environ, "XDG_CONFIG_HOME", ".config") / "opam-bin"
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Return where is kept what must outlive the cache."""
+    return _xdg(environ, "XDG_STATE_HOME", ".local/state") / "opam-bin"
+
+
 def usable_cpus() -> int:
     """Return how many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
