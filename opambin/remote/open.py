@@ -39,4 +39,12 @@ def _plain(url: str, access: Access) -> Remote:
         from opambin.remote.http import HttpRemote
 
         return HttpRemote(url, access)
+    if scheme == "s3":
+        from opambin.remote.s3 import S3Remote
+
+        return S3Remote(url, access)
+    if scheme == "oci":
+        from opambin.remote.oci import OciRemote
+
+        return OciRemote(url, access)
     raise MisuseError(f"{url}: this kind of remote is not there yet")
