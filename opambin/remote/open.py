@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from opambin.errors import MisuseError
 from opambin.remote.access import Access
 from opambin.remote.directory import DirectoryRemote
 from opambin.remote.guard import Guarded
@@ -47,4 +46,6 @@ def _plain(url: str, access: Access) -> Remote:
         from opambin.remote.oci import OciRemote
 
         return OciRemote(url, access)
-    raise MisuseError(f"{url}: this kind of remote is not there yet")
+    from opambin.remote.bundle import BundleRemote
+
+    return BundleRemote(Path(url.partition(":")[2]))
