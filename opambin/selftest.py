@@ -143,6 +143,11 @@ def _selftest(context: Context, subject: Subject, work: Path, tell: Callable[[st
         for name, reason in sorted(problems.items())
         if name not in made
     ]
+    wanted = {Package.parse(name) for name in subject.names if "." in name}
+    findings += [
+        Finding(str(package), "", "not captured", "the build gave no snapshot")
+        for package in sorted(wanted - set(made) - set(problems))
+    ]
     for at, (package, manifest) in enumerate(sorted(made.items()), 1):
         tell(f"comparing {package} ({at} of {len(made)})")
         references = _stored(context, manifest) or _of_try(first, package)

@@ -30,7 +30,7 @@ COMMANDS = {
     "relocate": "Move a whole switch, with all its packages.",
     "relocatable": "Say how far packages can be moved, and what limits it.",
     "status": "Show configuration, hooks, store and switch.",
-    "selftest-relocation": "Build packages twice and look for what relocation can't see.",
+    "selftest-relocation": "Build packages again elsewhere and look for what relocation can't see.",
     "verify": "Check every snapshot and object of the store.",
     "gc": "Remove from the store what no snapshot needs, and snapshots that are too old or too many.",
     "keep": "Name snapshots that gc leaves alone.",
