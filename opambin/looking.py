@@ -51,7 +51,6 @@ class Look:
         provides: What it offers to others.
         imports: What its files need, from wherever.
         problem: Why no snapshot may be made of it; the first thing that was found.
-        renamed: Whether its live files will get other CRCs, which must happen to all of them.
     """
 
     seen: list[Seen] = field(default_factory=list)
@@ -60,7 +59,6 @@ class Look:
     provides: set[Symbol] = field(default_factory=set)
     imports: set[Symbol] = field(default_factory=set)
     problem: str = ""
-    renamed: bool = False
 
     @property
     def needed(self) -> set[Symbol]:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
     from opambin.session.folder import Result
 
+_NAMED = 6
+"""How many packages a line names before it counts the rest."""
+
 
 def lines(results: Sequence[Result]) -> list[str]:
     """Sum up: restored, built and captured, not captured and why, what was saved; empty for no results."""
@@ -40,6 +43,13 @@ def front_door(results: Iterable[Result]) -> str:
 
 def _saved(seconds: float) -> str:
     return f" (saved {duration(seconds)} of building)" if seconds >= 0.5 else ""
+
+
+def names(packages: Sequence[str]) -> str:
+    """Name packages, the first few of them."""
+    if len(packages) <= _NAMED:
+        return ", ".join(packages)
+    return f"{', '.join(packages[:_NAMED])} and {len(packages) - _NAMED} more"
 
 
 def duration(seconds: float) -> str:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NoReturn
 from opambin.cli.verbatim import show_help, wants_help
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from opambin.door.front import Prepared
     from opambin.restore import Restored
 
 DECLINED = 10
 """opam's exit code when a question is answered with no."""
-OURS = ("--json-summary", "--dry-run")
+OURS = ("--json-summary", "--dry-run", "--refresh", "--offline")
 """Options that are ours; with ``--dry-run`` so is a ``--json`` without a value."""
 
 
@@ -47,6 +47,7 @@ class Words:
         dry_run = "--dry-run" in ours
         taken = (*OURS, "--json") if dry_run else OURS
         rest = (*(word for word in options if word not in taken), *args[end:])
+        obey(ours)
         as_json = "--json-summary" in ours or (dry_run and "--json" in options)
         return cls(verb, rest, as_json, dry_run)
 
@@ -77,15 +78,17 @@ def run(verb: str, args: tuple[str, ...]) -> int:
         run_opam(verb, words.args)
     tell_problems(prepared, tell)
     if prepared.idle:
-        tell("opam-bin: nothing of this is in the store")
+        where = "the store or on a remote" if prepared.decision.shelf.catalogues else "the store"
+        tell(f"opam-bin: nothing of this is in {where}")
         run_opam(verb, words.args)
     return _restore(words, prepared, tell)
 
 
 def _restore(words: Words, prepared: Prepared, tell: Callable[[str], None]) -> int:
+    from opambin.cli.progress import meter
     from opambin.cli.provision import note_promise, provide
     from opambin.cli.wording import print_messages
-    from opambin.door import front
+    from opambin.door import fetching, front
     from opambin.machine import systempackages
 
     if not agreed(prepared, json_wanted=words.json):
@@ -94,6 +97,7 @@ def _restore(words: Words, prepared: Prepared, tell: Callable[[str], None]) -> i
     code = provide(prepared, missing, tell)
     if code:
         return code
+    prepared = fetching.fetch(prepared, tell, meter(quiet=words.json))
     done = front.carry_out(prepared, tell)
     if done is not None:
         note_promise(prepared, missing, {*(str(m.package) for m in done.restored), *done.checked})
@@ -107,6 +111,14 @@ def _restore(words: Words, prepared: Prepared, tell: Callable[[str], None]) -> i
         yes = () if prepared.request.yes else ("--yes",)
         run_opam(words.verb, [*yes, *rest_of(words, left)])
     return 0
+
+
+def obey(options: Collection[str]) -> None:
+    """Take options about remotes over into the environment, from where opam's hooks see them, too."""
+    if "--refresh" in options:
+        os.environ["OPAMBIN_REFRESH"] = "1"
+    if "--offline" in options:
+        os.environ["OPAMBIN_OFFLINE"] = "true"
 
 
 def rest_of(words: Words, left: dict[str, str]) -> Sequence[str]:
@@ -126,9 +138,11 @@ def tell_in(*, json_wanted: bool) -> Callable[[str], None]:
 
 
 def tell_problems(prepared: Prepared, tell: Callable[[str], None]) -> None:
-    """Report the bad data that planning met in the store."""
+    """Report bad data that planning met, and what remotes could not be asked or trusted for."""
     for problem in prepared.problems:
         tell(f"opam-bin: {problem}")
+    for line in prepared.decision.shelf.lines():
+        tell(line)
 
 
 def agreed(prepared: Prepared, *, json_wanted: bool) -> bool:

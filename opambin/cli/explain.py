@@ -46,8 +46,9 @@ def as_values(context: Context, answer: Answer) -> dict[str, object]:
                 "bytes": manifest.size,
                 "build_seconds": manifest.build.seconds,
                 "refusal": refusal,
+                "remote": origin or None,
             }
-            for manifest, refusal in zip(answer.outputs, answer.refusals, strict=True)
+            for manifest, refusal, origin in zip(answer.outputs, answer.refusals, answer.origins, strict=True)
         ],
         "compared_with": answer.compared or None,
         "differences": list(answer.closest),
@@ -64,9 +65,10 @@ def lines(context: Context, answer: Answer) -> list[str]:
     found.append(f"  key     {answer.keyed.key or 'none: ' + answer.keyed.reason}")
     if answer.recorded:
         found.append(f"  record  {answer.recorded} (the key it was installed under; the inputs differ now)")
-    for manifest, refusal in zip(answer.outputs, answer.refusals, strict=True):
+    for manifest, refusal, origin in zip(answer.outputs, answer.refusals, answer.origins, strict=True):
+        where = f", on remote {origin}" if origin else ""
         took = f", built in {duration(manifest.build.seconds)}" if manifest.build.seconds else ""
-        found.append(f"  output  {manifest.output[:12]} ({data_size(manifest.size)}{took})")
+        found.append(f"  output  {manifest.output[:12]} ({data_size(manifest.size)}{took}{where})")
         if refusal and not answer.installed:
             found.append(f"          not usable in this switch as it is now: {refusal}")
     if answer.closest:

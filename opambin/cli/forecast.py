@@ -25,13 +25,20 @@ def show(prepared: Prepared | PlainOpam, *, as_json: bool) -> int:
     from opambin.summary import data_size, duration
 
     rows = [
-        [row.package, row.verdict, data_size(row.bytes) if row.bytes else "", row.reason]
+        [
+            row.package,
+            row.verdict,
+            data_size(row.bytes) if row.bytes else "",
+            row.reason or (f"from remote {row.remote}" if row.remote else ""),
+        ]
         for row in found.rows
     ]
     print_table([Column("PACKAGE"), Column("WHAT"), Column("SIZE", right=True), Column("WHY")], rows)
     taken = f", in about {duration(found.seconds)}" if found.restored else ""
     restored = f"{counted(found.restored, 'package')} restored ({data_size(found.bytes)}{taken})"
     print(f"{restored}, {found.left} left to opam")
+    if found.download_bytes:
+        print(f"fetches {data_size(found.download_bytes)} from remotes")
     if found.saved_seconds or found.saved_source_bytes:
         source = data_size(found.saved_source_bytes)
         print(f"saves {duration(found.saved_seconds)} of building and {source} of sources")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -46,9 +47,12 @@ def command(args: tuple[str, ...]) -> int:
 
 def _fill(made: Made, args: tuple[str, ...]) -> int:
     """Restore the compiler and let opam install the rest; returns its exit code."""
+    from opambin.cli.progress import meter
     from opambin.cli.wording import print_messages, title
-    from opambin.door import creation, front
+    from opambin.door import creation, fetching, front
 
+    door.tell_problems(made.prepared, print)
+    made = replace(made, prepared=fetching.fetch(made.prepared, print, meter()))
     print(f"\n{title('Installing new switch packages')}\nSwitch invariant: {made.invariant}")
     done = front.carry_out(made.prepared, print)
     if done is None:

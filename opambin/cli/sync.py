@@ -52,9 +52,10 @@ def _agreed(outlook: Outlook) -> bool:
 
 
 def _carry_out(outlook: Outlook) -> int:
+    from opambin.cli.progress import meter
     from opambin.cli.provision import provide
     from opambin.cli.wording import print_messages
-    from opambin.door import front
+    from opambin.door import fetching, front
     from opambin.machine import systempackages
 
     prepared = outlook.prepared
@@ -64,6 +65,7 @@ def _carry_out(outlook: Outlook) -> int:
     code = provide(prepared, systempackages.missing(prepared), print)
     if code:
         return code
+    prepared = fetching.fetch(prepared, print, meter())
     done = front.carry_out(prepared, print)
     if done is not None:
         for line in front.summary_lines(prepared, done):

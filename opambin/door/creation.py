@@ -19,6 +19,7 @@ from opambin.config import load as load_config
 from opambin.context import open_context, open_store, real_opam
 from opambin.door import front
 from opambin.errors import OpambinError, UnavailableError
+from opambin.exchange.opening import may_have_remotes
 from opambin.machine import systempackages
 from opambin.model import PackageName
 from opambin.opam.ast import List, Option, PrefixRelop, String
@@ -173,6 +174,8 @@ def _may_be_stored(wish: Wish, environ: Mapping[str, str]) -> bool:
     config = load_config(environ)
     if not config.enabled or not config.restore:
         return False
+    if not config.offline and may_have_remotes(environ):
+        return True  # what they have shows when there is a switch
     store, _ = open_store(config, readonly=True)
     if store is None:
         return False

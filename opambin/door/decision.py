@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from opambin import gather
+from opambin.exchange import planning
+from opambin.exchange.opening import open_shelf
 from opambin.model import Package
 from opambin.opam.parser import parse
 from opambin.placement import removing
-from opambin.plan import Item, Verdict, conflicting, make_plan
+from opambin.plan import Item, Verdict, conflicting
 from opambin.session.start import site_of
 from opambin.universe import Node
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opambin.context import Context
+    from opambin.exchange.shelf import Shelf
     from opambin.model import PackageName
     from opambin.opam.client import Plan
     from opambin.request import Request
@@ -30,20 +33,28 @@ class Decision:
     Attributes:
         universe: The final set.
         items: What happens to each package that is to be installed.
+        shelf: Where the snapshots come from.
         removals: Installed packages that we take out, with the version that takes their place or nothing.
         kept: Packages that only opam can remove or replace, and why.
         for_good: Those of them that nothing replaces.
+        dropped: Packages of the plan that are opam's in any case.
     """
 
     universe: Universe
     items: Sequence[Item]
+    shelf: Shelf
     removals: Mapping[Package, str] = field(default_factory=dict)
     kept: Mapping[PackageName, str] = field(default_factory=dict)
     for_good: frozenset[PackageName] = frozenset()
+    dropped: frozenset[PackageName] = frozenset()
 
 
 def decide(
-    context: Context, asked: Request, plan: Plan, dropped: frozenset[PackageName] = frozenset()
+    context: Context,
+    asked: Request,
+    plan: Plan,
+    dropped: frozenset[PackageName] = frozenset(),
+    shelf: Shelf | None = None,
 ) -> Decision:
     """Decide on every package of a plan.
 
@@ -52,6 +63,7 @@ def decide(
         asked: The command line.
         plan: What opam would do.
         dropped: Packages of the plan that are opam's in any case.
+        shelf: Where the snapshots come from; None for the store and the configured remotes.
 
     Raises:
         OpambinError: A definition can't be had, or a record of the switch can't be read.
@@ -69,7 +81,8 @@ def decide(
     before = gather.universe(context, installed, old, None, around)
     kept = removing.obstacles(context, plan.removes)
     kept.update(dict.fromkeys(dropped & removed, "it is defined in a folder"))
-    return _settle(context, _Question(universe, before, new, plan.removes), kept)
+    question = _Question(universe, before, new, plan.removes, shelf or open_shelf(context))
+    return replace(_settle(context, question, kept), dropped=dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,7 @@ class _Question:
     before: Universe
     new: Sequence[Package]
     removes: Sequence[Package]
+    shelf: Shelf
 
     @property
     def for_good(self) -> frozenset[PackageName]:
@@ -121,7 +135,7 @@ def _settle(context: Context, question: _Question, kept: dict[PackageName, str])
     items = [replace(item, reason=kept.get(item.package.name, item.reason)) for item in items]
     versions = {package.name: str(package.version) for package in question.new}
     removals = {p: versions.get(p.name, "") for p in question.removes if p.name not in kept}
-    return Decision(question.after, items, removals, kept, question.for_good & kept.keys())
+    return Decision(question.after, items, question.shelf, removals, kept, question.for_good & kept.keys())
 
 
 def _plan(context: Context, question: _Question, kept: frozenset[PackageName]) -> list[Item]:
@@ -137,7 +151,7 @@ def _plan(context: Context, question: _Question, kept: frozenset[PackageName]) -
         for name in _conflicts_of_installed(context, package)
     }
     site = replace(site, in_the_way=frozenset(in_the_way & question.after.selected.keys()))
-    return make_plan(question.after, question.new, context.need_store(), site)
+    return planning.plan(question.after, question.new, question.shelf, site)
 
 
 def _conflicts_of_installed(context: Context, package: Package) -> frozenset[PackageName]:

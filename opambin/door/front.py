@@ -174,7 +174,7 @@ def prepare_plan(context: Context, command: Command, plan: Plan, fingerprint: st
     later = () if deps_only else tuple(p for p in plan.installs if p.name in dropped)
     names = command.verb == "install"
     wanted = roots.asked_for(context, asked, plan, decision, folders) if names else frozenset()
-    problems = tuple(context.need_store().problems)
+    problems = (*context.need_store().problems, *decision.shelf.problems())
     return Prepared(context, asked, plan, decision, fingerprint, wanted, later, problems)
 
 

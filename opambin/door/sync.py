@@ -147,7 +147,7 @@ def _plan(context: Context, wish: Wish, wanted: Listing, fingerprint: str) -> fr
         name = min(decision.for_good)
         raise UnavailableError(f"opam has to remove {name}: {decision.kept[name]}")
     roots = frozenset(str(name) for name in wanted.roots)
-    problems = tuple(context.need_store().problems)
+    problems = (*context.need_store().problems, *decision.shelf.problems())
     return front.Prepared(context, asked, plan, decision, fingerprint, roots, (), problems)
 
 

@@ -33,6 +33,8 @@ class Row:
         source_bytes: Of the source that need not be fetched.
         build_seconds: That building it had taken.
         key: Its cone key, when it has one.
+        download_bytes: What would be fetched for it, in bytes; 0 when it is in the store.
+        remote: Where from.
     """
 
     package: str
@@ -42,6 +44,8 @@ class Row:
     source_bytes: int = 0
     build_seconds: float = 0.0
     key: str = ""
+    download_bytes: int = 0
+    remote: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ class Forecast:
         return sum(row.bytes for row in self.rows)
 
     @property
+    def download_bytes(self) -> int:
+        """Bytes that would be fetched from remotes."""
+        return sum(row.download_bytes for row in self.rows)
+
+    @property
     def saved_seconds(self) -> float:
         """Seconds of building that would be saved."""
         return round(sum(row.build_seconds for row in self.rows), 3)
@@ -91,6 +100,7 @@ class Forecast:
             "restored": self.restored,
             "left_to_opam": self.left,
             "bytes": self.bytes,
+            "download_bytes": self.download_bytes,
             "expected_seconds": self.seconds,
             "saved_seconds": self.saved_seconds,
             "saved_source_bytes": self.saved_source_bytes,
@@ -126,8 +136,17 @@ def _row(prepared: Prepared, item: Item, leaving: frozenset[str]) -> Row:
     if conflict:
         return Row(str(item.package), str(Verdict.MISS), f"{conflict} is in the switch already", key=key)
     build = manifest.build
+    offer = prepared.decision.shelf.offer(manifest)
     return Row(
-        str(item.package), str(item.verdict), "", manifest.size, build.source_bytes, build.seconds, key
+        str(item.package),
+        str(item.verdict),
+        "",
+        manifest.size,
+        build.source_bytes,
+        build.seconds,
+        key,
+        offer.size if offer is not None else 0,
+        offer.source.name if offer is not None else "",
     )
 
 

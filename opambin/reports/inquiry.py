@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opambin.context import Context
+    from opambin.exchange.shelf import Shelf
     from opambin.model import Manifest
     from opambin.plan import Item
     from opambin.surroundings import Keyed
@@ -41,6 +42,7 @@ class Answer:
         refusals: Why each of them can't be restored here; empty texts for those which can.
         closest: For a miss, what differs from the closest snapshot of another key.
         compared: That snapshot's package.
+        origins: For each of the outputs, the remote that has it; empty texts for those in the store.
     """
 
     package: Package
@@ -52,6 +54,7 @@ class Answer:
     refusals: tuple[str, ...] = ()
     closest: tuple[str, ...] = ()
     compared: str = ""
+    origins: tuple[str, ...] = ()
 
 
 def ask(names: Sequence[str], switch: str | None, environ: Mapping[str, str]) -> tuple[Context, list[Answer]]:
@@ -111,16 +114,17 @@ def _planned(context: Context, names: Sequence[str], environ: Mapping[str, str])
     for item in decision.items:
         name = item.package.name
         answer = Answer(item.package, False, decision.universe.key(name), item=item)
-        found[str(item.package)] = _compare(context, answer)
+        found[str(item.package)] = _compare(context, answer, decision.shelf)
     return found
 
 
-def _compare(context: Context, answer: Answer) -> Answer:
+def _compare(context: Context, answer: Answer, shelf: Shelf | None = None) -> Answer:
     """Add the snapshots of the key, and for a miss the nearest one of another key."""
     store, key = context.store, answer.keyed.key
     if store is None:
         return answer
-    outputs = tuple(store.outputs(key)) if key is not None else ()
+    outputs = tuple((shelf or store).outputs(key)) if key is not None else ()
+    offers = [shelf.offer(manifest) if shelf is not None else None for manifest in outputs]
     kept = [Package(name, version) for name, version in context.switch.state().installed.items()]
     site = site_of(context, kept, wait=False)
     refusals = tuple(refusal(manifest, site.installed, site) for manifest in outputs)
@@ -135,6 +139,7 @@ def _compare(context: Context, answer: Answer) -> Answer:
         refusals,
         closest,
         compared,
+        tuple(offer.source.name if offer is not None else "" for offer in offers),
     )
 
 
@@ -168,7 +173,11 @@ def verdict(context: Context, answer: Answer) -> str:
     match item.verdict:
         case Verdict.HIT:
             path = placing.conflicts(context.prefix, item.manifest) if item.manifest is not None else ""
-            return f"miss: {path} is in the switch already" if path else "hit: it would be restored"
+            if path:
+                return f"miss: {path} is in the switch already"
+            origins = dict(zip([it.output for it in answer.outputs], answer.origins, strict=True))
+            origin = origins.get(item.manifest.output, "") if item.manifest is not None else ""
+            return f"hit: it would be fetched from remote {origin}" if origin else "hit: it would be restored"
         case Verdict.CHECK:
             return "check: a conf package, its own commands run again"
         case Verdict.WAIT:

@@ -37,6 +37,7 @@ def end(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
     try:
         results = _installed(context, [_checked(context, result) for result in context.session.results()])
         found = _record(context, results) if results else []
+        found += _push_later(context, results)
         if context.store is not None:
             found += [f"opam-bin: {problem}" for problem in context.store.problems]
         found += [f"opam-bin: {problem}" for problem in session_reports.read(context.session)]
@@ -114,6 +115,23 @@ def _record(context: Context, results: Sequence[Result]) -> list[str]:
         )
         store.touch([(ConeKey(result.key), OutputId(result.output)) for result in known], now)
         store.record_events([_event(context, result, now) for result in results])
+    except UnavailableError as error:
+        return [f"opam-bin: {error}"]
+    return []
+
+
+def _push_later(context: Context, results: Sequence[Result]) -> list[str]:
+    """Have what was built pushed in the background, where that is wanted."""
+    built = [
+        (ConeKey(result.key), OutputId(result.output)) for result in results if result.what == "captured"
+    ]
+    if not (context.config.autopush and built and context.store is not None) or context.config.offline:
+        return []
+    from opambin.exchange import outbox
+
+    try:
+        outbox.put(context.store, built)
+        outbox.start(context.store, context.environ)
     except UnavailableError as error:
         return [f"opam-bin: {error}"]
     return []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin import gather, recipes, request
 from opambin.context import open_context
+from opambin.exchange import planning
+from opambin.exchange.opening import open_shelf
 from opambin.model import Package, PackageName, Version
 from opambin.opam import fields
 from opambin.opam.buildfields import cares_for_tests, configured_variables
 from opambin.opam.prefixindex import PrefixIndex
-from opambin.plan import Item, Site, Verdict, make_plan
+from opambin.plan import Item, Site, Verdict
 from opambin.provided import InstalledPackage, Machine
 from opambin.session import replaced
 from opambin.session.folder import Planned
@@ -21,8 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from opambin.context import Context
+    from opambin.exchange.shelf import Shelf
     from opambin.request import Request
     from opambin.universe import Universe
+
+ROUNDS = 3
+"""How often a plan is made again because something could not be fetched."""
 
 
 def start(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
@@ -53,7 +60,8 @@ def start(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
         if selected.get(name) == version and Package(name, version) not in new
     }
     universe = gather.universe(context, selected, definitions, asked, surroundings)
-    items = _decide(context, universe, new, kept)
+    shelf = open_shelf(context)
+    items, told = _decide(context, universe, new, (kept, shelf))
     context.session.create()
     context.session.save_surroundings(surroundings)
     context.session.save_request(asked.args if asked is not None else None)
@@ -64,7 +72,8 @@ def start(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
         replaced.keep(context)
     else:
         context.session.mark("", "nocapture")
-    return [f"opam-bin: {problem}" for problem in context.store.problems]
+    problems = [*context.store.problems, *shelf.problems()]
+    return [*told, *shelf.lines(), *(f"opam-bin: {problem}" for problem in problems)]
 
 
 def running_opam(facts: Mapping[str, str]) -> str | None:
@@ -99,9 +108,41 @@ def site_of(
 
 
 def _decide(
-    context: Context, universe: Universe, new: Iterable[Package], kept: Iterable[Package]
-) -> list[Item]:
-    """Plan in dependency order: the hook is told the packages in no order at all."""
+    context: Context, universe: Universe, new: Iterable[Package], around: tuple[Iterable[Package], Shelf]
+) -> tuple[list[Item], list[str]]:
+    """Plan, and fetch the hits that remotes have; returns the plan and lines for the user."""
+    kept, shelf = around
+    ordered = _ordered(universe, new)
+    site = site_of(context, kept, wait=False)
+    items = planning.plan(universe, ordered, shelf, site)
+    told: list[str] = []
+    if not shelf.catalogues:
+        return items, told
+    from opambin.exchange import downloads
+    from opambin.exchange.meter import Silent
+
+    for _ in range(ROUNDS):
+        wanted = planning.offers(items, shelf) if context.config.restore else []
+        if not wanted:
+            break
+        got = downloads.pull(shelf.store, wanted, Silent())
+        shelf.arrived(got.manifests)
+        told += got.lines()
+        if not got.failed:
+            break
+        for offer, reason in got.failed:
+            shelf.reject(offer.manifest, reason)
+        items = planning.plan(universe, ordered, shelf, site)
+    away = {offer.manifest.package for offer in planning.offers(items, shelf)}
+    return [_left(item) if item.package in away else item for item in items], told
+
+
+def _left(item: Item) -> Item:
+    return replace(item, verdict=Verdict.MISS, reason="its snapshot could not be fetched", manifest=None)
+
+
+def _ordered(universe: Universe, new: Iterable[Package]) -> list[Package]:
+    """Put packages in the order of their dependencies: the hook is told them in no order at all."""
     ordered: list[Package] = []
     seen: set[PackageName] = set()
     wanted = {package.name: package for package in new}
@@ -117,8 +158,7 @@ def _decide(
 
     for name in sorted(wanted):
         visit(name)
-    store = context.need_store()
-    return make_plan(universe, ordered, store, site_of(context, kept, wait=False))
+    return ordered
 
 
 def _write_markers(

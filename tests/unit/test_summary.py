@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from opambin.session.folder import Result
-from opambin.summary import data_size, duration, front_door, lines
+from opambin.summary import data_size, duration, front_door, lines, names
 
 RESTORED = Result("a.1", "restored", seconds=61.2, bytes=5, source_bytes=1500)
 QUICK = Result("b.1", "restored", seconds=0.1)
@@ -70,3 +70,9 @@ def test_duration(seconds: float, expected: str) -> None:
 )
 def test_data_size(size: float, expected: str) -> None:
     assert data_size(size) == expected
+
+
+def test_names() -> None:
+    assert names([]) == ""
+    assert names(list("abcdef")) == "a, b, c, d, e, f"
+    assert names(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"

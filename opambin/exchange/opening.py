@@ -1,0 +1,200 @@
+"""From the configuration to remotes that can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from opambin.errors import MisuseError, OpambinError, UnavailableError
+from opambin.exchange.shelf import Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opambin.context import Context
+    from opambin.exchange.configured import Configured
+    from opambin.exchange.signing import Signer
+    from opambin.exchange.sources import Source
+    from opambin.keyring import Keyring
+    from opambin.store.store import Store
+    from opambin.trust.keys import SecretKey
+    from opambin.trust.policy import Policy
+
+REFRESH = "OPAMBIN_REFRESH"
+"""In the environment, set to anything: what is known of remotes is asked for anew."""
+
+
+def may_have_remotes(environ: Mapping[str, str]) -> bool:
+    """Tell without reading anything whether a remote may be configured."""
+    from opambin.exchange import configured
+
+    return bool(environ.get(configured.VARIABLE)) or configured.path_of(environ).exists()
+
+
+def open_shelf(context: Context) -> Shelf:
+    """Return the store and the configured remotes as one shelf; nothing is asked yet.
+
+    A configuration that can't be used is told through the shelf, and leaves the store alone.
+    """
+    store = context.need_store()
+    if context.config.offline or not may_have_remotes(context.environ):
+        return Shelf(store)
+    return shelf_over(store, context.environ)
+
+
+def shelf_over(store: Store, environ: Mapping[str, str]) -> Shelf:
+    """Return a store and the remotes of an environment as one shelf."""
+    from opambin.exchange.memory import Memory
+
+    opened = open_sources(environ)
+    shelf = Shelf.over(store, opened.sources, Memory(store.index, fresh=bool(environ.get(REFRESH))), environ)
+    shelf.faults = list(opened.problems)
+    return shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The remotes that can be asked, and why others can't.
+
+    Attributes:
+        sources: The preferred one first.
+        problems: One sentence each.
+    """
+
+    sources: tuple[Source, ...]
+    problems: tuple[str, ...]
+
+
+def open_sources(environ: Mapping[str, str]) -> Opened:
+    """Open every configured remote; none is asked for anything."""
+    from opambin.exchange.configured import configured
+    from opambin.keyring import Keyring
+
+    try:
+        wanted = configured(environ)
+        keyring = Keyring(environ)
+    except OpambinError as error:
+        return Opened((), (str(error),))
+    sources, problems = [], []
+    for entry in wanted:
+        try:
+            sources.append(open_source(entry, keyring, environ))
+        except OpambinError as error:
+            problems.append(f"remote {entry.name}: {error}")
+    return Opened(tuple(sources), tuple(problems))
+
+
+def open_source(
+    entry: Configured, keyring: Keyring, environ: Mapping[str, str], *, write: bool = False
+) -> Source:
+    """Open one remote.
+
+    Raises:
+        MisuseError: Its policy can't be satisfied by any key, or its URL can't be one.
+        OpambinError: The keys can't be read, or what this kind of remote needs is not installed.
+    """
+    from opambin.exchange.sources import Source
+    from opambin.remote.access import Access
+    from opambin.remote.open import open_remote
+
+    policy = policy_of(entry, keyring)
+    if not write:
+        policy.check()
+    remote = open_remote(entry.url, Access(write=write, environ=environ))
+    return Source(entry.name, remote, policy, entry.priority, entry.write)
+
+
+def policy_of(entry: Configured, keyring: Keyring) -> Policy:
+    """Return whose word counts at a remote.
+
+    Raises:
+        MisuseError: It names a key that is not trusted.
+        BadDataError: A key can't be read.
+    """
+    from opambin.trust.policy import Policy
+
+    trusted, trust = keyring.trusted(), entry.trust
+    unknown = [name for name in trust.keys if name not in trusted]
+    if unknown:
+        raise MisuseError(f"the key {unknown[0]} is not among the trusted ones: see opam-bin key trust")
+    keys = [key for name, key in trusted.items() if not trust.keys or name in trust.keys]
+    return Policy(trust.mode, tuple(keys), trust.threshold, trust.role, keyring.revoked(), trust.snapshot)
+
+
+def writable(environ: Mapping[str, str], name: str | None, secrets: Sequence[SecretKey] = ()) -> Source:
+    """Open the remote that is pushed to.
+
+    What one of the trusted keys, or the one that signs now, has signed counts as there already.
+
+    Args:
+        environ: The environment.
+        name: Its name, or a URL; None: the preferred one that is configured for writing.
+        secrets: The keys that sign.
+
+    Raises:
+        MisuseError: There is no such remote.
+        OpambinError: It can't be opened.
+    """
+    from opambin.trust.policy import Mode, Role, TrustedKey
+
+    source = open_source(choose(environ, name, write=True), _keyring(environ), environ, write=True)
+    keys = (*source.policy.keys, *(TrustedKey(secret.public) for secret in secrets))
+    mode = Mode.ANY if secrets else Mode.UNSIGNED
+    source.policy = replace(source.policy, mode=mode, keys=keys, role=Role.STAGING, state_required=False)
+    return source
+
+
+def signer(environ: Mapping[str, str], url: str, key: str = "", *, unsigned: bool = False) -> Signer:
+    """Return who signs what goes to a remote.
+
+    Args:
+        environ: The environment.
+        url: Of the remote.
+        key: Name of the key; empty: the one of the environment, or the only one.
+        unsigned: Whether the user wants no signature.
+
+    Raises:
+        UnavailableError: There is no key, and the remote is no directory.
+        OpambinError: The key can't be read, or it has to be said which one.
+    """
+    from opambin.exchange.signing import Signer
+    from opambin.remote.urls import scheme_of
+
+    if unsigned:
+        return Signer()
+    try:
+        return Signer((_keyring(environ).secret(key),))
+    except UnavailableError as error:
+        if key or scheme_of(url) not in ("", "file"):
+            raise UnavailableError(f"{error}; --unsigned pushes without a signature") from error
+        return Signer()
+
+
+def readable(environ: Mapping[str, str], name: str) -> Source:
+    """Open one remote for reading, by its name or URL; raises as :func:`writable` does."""
+    return open_source(choose(environ, name, write=False), _keyring(environ), environ)
+
+
+def choose(environ: Mapping[str, str], name: str | None, *, write: bool) -> Configured:
+    """Find a configured remote by name, or make one of a URL.
+
+    Raises:
+        MisuseError: There is none.
+    """
+    from opambin.exchange.configured import Configured, configured, default_trust
+
+    known = configured(environ)
+    if name is not None and (":" in name or "/" in name):
+        found = next((entry for entry in known if entry.url == name), None)
+        return found or Configured("given", name, 0, True, default_trust(name))
+    fitting = [entry for entry in known if name in (None, entry.name) and (entry.write or name or not write)]
+    if not fitting:
+        wanted = f"no remote has the name {name}" if name else "no remote is configured for writing"
+        raise MisuseError(f"{wanted}: see opam-bin remote list")
+    return fitting[0]
+
+
+def _keyring(environ: Mapping[str, str]) -> Keyring:
+    from opambin.keyring import Keyring
+
+    return Keyring(environ)
