@@ -32,6 +32,7 @@ COMMANDS = {
     "status": "Show configuration, hooks, store and switch.",
     "selftest-relocation": "Build packages twice and look for what relocation can't see.",
     "verify": "Check every snapshot and object of the store.",
+    "pull": "Fetch snapshots from remotes into the store.",
     "push": "Put snapshots on a remote.",
     "gc": "Remove from the store what no snapshot needs, and snapshots that are too old or too many.",
     "keep": "Name snapshots that gc leaves alone.",
