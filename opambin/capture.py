@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import stat
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opambin import canonicalcrcs
 from opambin.errors import MisuseError, UnavailableError
 from opambin.looking import look_at
 from opambin.model import (
@@ -106,6 +107,8 @@ def capture(
             error but a problem in the result.
     """
     look = look_at(context, files, before, keep_length=build.keep_length)
+    if not build.record.adopted:
+        canonicalcrcs.rename(context.prefix, look)
     with ExitStack() as stack:
         problem = _open_for_writing(context, stack)
         return _capture(context, build, look, neighbours, problem)
@@ -130,7 +133,8 @@ def _capture(
     problem: str,
 ) -> Captured:
     entries, extra, problem = _store(context, build, look, problem)
-    touched = _canonicalise(context, look)
+    with canonicalcrcs.all_or_none(context) if look.renamed else nullcontext():
+        touched = _canonicalise(context, look)
     config = _meta_text(context, "config", f"{build.package.name}.config")
     install = _meta_text(context, "install", f"{build.package.name}.install")
     if problem or build.key is None:

@@ -6,6 +6,7 @@ One branch per kind of fault, because callers react to the kind:
 * :class:`UnavailableError`: something that is needed is not there (a tool, space, a network).
 * :class:`CannotRelocateError`: a snapshot can't be moved to the wanted prefix.
 * :class:`MisuseError`: the user asked for something that can't be done as asked.
+* :class:`IncompleteError`: a package must not stay as it was installed.
 """
 
 from __future__ import annotations
@@ -74,3 +75,12 @@ class MisuseError(OpambinError):
     """The user asked for something that can't be done as asked."""
 
     exit_code = 2
+
+
+class IncompleteError(OpambinError):
+    """Some live files of a package were written and others, which must fit to them, were not.
+
+    Its exit code is the one that makes opam take the package out again.
+    """
+
+    exit_code = 10

@@ -51,6 +51,7 @@ class Look:
         provides: What it offers to others.
         imports: What its files need, from wherever.
         problem: Why no snapshot may be made of it; the first thing that was found.
+        renamed: Whether its live files will get other CRCs, which must happen to all of them.
     """
 
     seen: list[Seen] = field(default_factory=list)
@@ -59,6 +60,7 @@ class Look:
     provides: set[Symbol] = field(default_factory=set)
     imports: set[Symbol] = field(default_factory=set)
     problem: str = ""
+    renamed: bool = False
 
     @property
     def needed(self) -> set[Symbol]:

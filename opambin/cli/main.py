@@ -30,7 +30,7 @@ COMMANDS = {
     "relocate": "Move a whole switch, with all its packages.",
     "relocatable": "Say how far packages can be moved, and what limits it.",
     "status": "Show configuration, hooks, store and switch.",
-    "selftest-relocation": "Build packages twice and look for what relocation can't see.",
+    "selftest-relocation": "Build packages again elsewhere and look for what relocation can't see.",
     "verify": "Check every snapshot and object of the store.",
     "pull": "Fetch snapshots from remotes into the store.",
     "push": "Put snapshots on a remote.",

@@ -49,7 +49,7 @@ def pull(
     *,
     dry_run: bool = False,
 ) -> Answer:
-    """Fetch what the installation of packages into a switch would fetch; without names, what the switch holds.
+    """Fetch what the installation of packages would fetch; without names, what the switch holds.
 
     Args:
         names: Packages, as one gives them to ``opam install``.

@@ -24,7 +24,7 @@ from opambin.relocate import (
     launchinfo,
     machofile,
     marshal,
-    marshalstream,
+    marshalheader,
     text,
 )
 from opambin.relocate.identity import identity
@@ -92,7 +92,7 @@ def analyse(
 
 def _suspicious(data: bytes, spelling: Spelling) -> bool:
     """Tell whether a file may hold the prefix, openly, compressed, or in pieces."""
-    if spelling.touches(data) or marshalstream.may_be_compressed(data):
+    if spelling.touches(data) or marshalheader.may_be_compressed(data):
         return True
     return _is_native(data) and elfdata.SLASHES in data
 
@@ -201,8 +201,8 @@ def _compressed_hits(data: bytes, spelling: Spelling) -> int:
     while at >= 0:
         after = at + 1
         try:
-            header = marshalstream.read_header(data, at)
-            tokens = marshalstream.decompress(data, header)
+            header = marshalheader.read_header(data, at)
+            tokens = marshalheader.decompress(data, header)
         except BadDataError:
             # Four bytes that are there by chance begin no value and hide nothing.
             tokens = b""

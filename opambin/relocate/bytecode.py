@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.model import PLACEHOLDER, Bound, Kind, Occurrence
-from opambin.relocate import elf, machofile, marshal
+from opambin.relocate import elf, machofile, marshal, marshalwrite
 from opambin.relocate.located import Located
 from opambin.relocate.pieces import (
     Change,
@@ -191,13 +191,13 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
         BadDataError: The occurrences do not fit the content.
         CannotRelocateError: The prefix does not fit a dune-site field.
     """
-    refuse_others(occurrences, Kind.TEXT, *marshal.KINDS)
+    refuse_others(occurrences, Kind.TEXT, *marshalwrite.KINDS)
     table = sections(content)
     if table is None:
         raise BadDataError("bytecode program", "no table of sections")
     text = of_kind(occurrences, Kind.TEXT)
     others = [occurrence for occurrence in occurrences if occurrence.kind is not Kind.TEXT]
-    changes = [*text_changes(content, text, target), *marshal.changes(content, others, target)]
+    changes = [*text_changes(content, text, target), *marshalwrite.changes(content, others, target)]
     launcher = [change for change in changes if change.end <= table.start]
     inside = [change for change in changes if change.end > table.start]
     if launcher and _is_native(content):

@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
-from opambin.relocate import marshal
+from opambin.relocate import marshal, marshalwrite
 from opambin.relocate.located import Located
-from opambin.relocate.marshalstream import compressed_values
+from opambin.relocate.marshalheader import compressed_values
 from opambin.relocate.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
         BadDataError: The occurrences do not fit the content.
         CannotRelocateError: The prefix does not fit a dune-site field.
     """
-    return marshal.render(content, occurrences, target)
+    return marshalwrite.render(content, occurrences, target)
 
 
 def descriptor_offset(data: bytes) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from opambin.errors import BadDataError
 from opambin.model import Symbol
 from opambin.relocate import camlobj
-from opambin.relocate.marshalstream import read_header
+from opambin.relocate.marshalheader import read_header
 from opambin.relocate.unmarshal import read_fields, read_value
 
 if TYPE_CHECKING:

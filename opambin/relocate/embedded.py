@@ -13,7 +13,7 @@ from opambin.errors import BadDataError
 from opambin.model import Bound, Kind
 from opambin.relocate import marshal
 from opambin.relocate.located import Located
-from opambin.relocate.marshalstream import MAGIC, Header, read_header
+from opambin.relocate.marshalheader import MAGIC, Header, read_header
 from opambin.relocate.pieces import Pieces, apply, fixed_changes, refuse_others
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.relocate import arfile, bytecode, camlobj, elf, machofile
-from opambin.relocate.marshalstream import MAGIC as VALUE_MAGIC
-from opambin.relocate.marshalstream import all_strings, decompress, read_header
+from opambin.relocate.marshalheader import MAGIC as VALUE_MAGIC
+from opambin.relocate.marshalheader import decompress, read_header
+from opambin.relocate.marshalstream import all_strings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

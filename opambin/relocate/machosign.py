@@ -124,7 +124,7 @@ def _directory(data: bytes, signature: int, at: int, length: int) -> Directory:
             raise BadDataError(_WHAT, "a code directory is cut off")
         limit = int.from_bytes(data[at + _LIMIT64 : at + _LIMIT64 + 8]) or limit
     algorithm, expected = _HASHES.get(kind, ("", 0))
-    if size != expected or bits > _MAX_PAGE_BITS or limit > signature:
+    if not algorithm or size != expected or bits > _MAX_PAGE_BITS or limit > signature:
         raise BadDataError(_WHAT, "a code directory of unknown form")
     page = 1 << bits if bits else 0
     pages = -(-limit // page) if page else 1

@@ -14,44 +14,29 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from opambin.errors import BadDataError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
 from opambin.relocate import dunesite
 from opambin.relocate.located import Located
-from opambin.relocate.marshalstream import (
+from opambin.relocate.marshalheader import (
     COMPRESSED,
     MAGIC,
     Header,
     compressed_values,
     decompress,
-    encode_string,
     read_header,
-    string_around,
-    string_at,
-    string_tokens,
-    string_words,
     write_header,
 )
-from opambin.relocate.pieces import (
-    Change,
-    Pieces,
-    apply,
-    check_placeholder,
-    fixed_changes,
-    of_kind,
-    refuse_others,
-)
+from opambin.relocate.marshalstream import encode_string, string_around, string_tokens, string_words
+from opambin.relocate.pieces import Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from opambin.relocate.marshalstream import StringToken
     from opambin.relocate.spelling import Hit, Spelling
 
 COMPRESSED_MAGIC = COMPRESSED
 """First bytes of values in which a search of the raw bytes finds nothing."""
-KINDS = (Kind.MARSHAL, Kind.CSTRING, Kind.DUNE_SITE)
-"""What may be found in a file of marshalled values."""
 
 
 def recognises(data: bytes) -> bool:
@@ -70,16 +55,6 @@ def locate(data: bytes, spelling: Spelling, path: str) -> Located:
         located, at = locate_value(data, at, spelling, path)
         pieces.part(located)
     return pieces.located()
-
-
-def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
-    """Return ``content`` for the prefix ``target``.
-
-    Raises:
-        BadDataError: The occurrences do not fit the content.
-        CannotRelocateError: The prefix does not fit a field that keeps its length.
-    """
-    return apply(content, changes(content, occurrences, target))
 
 
 def locate_value(
@@ -281,62 +256,6 @@ def _hits_in(data: bytes, token: StringToken, spelling: Spelling) -> list[Hit]:
         for hit in spelling.hits(text)
         if not hit.build
     ]
-
-
-def changes(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> list[Change]:
-    """Return what has to be changed in ``content`` for the prefix ``target``.
-
-    Raises:
-        BadDataError: The occurrences do not fit the content.
-        CannotRelocateError: The prefix does not fit a field that keeps its length.
-    """
-    refuse_others(occurrences, *KINDS)
-    return [
-        *_value_changes(content, of_kind(occurrences, Kind.MARSHAL), target),
-        *fixed_changes(content, of_kind(occurrences, Kind.CSTRING), target),
-        *dunesite.changes(content, of_kind(occurrences, Kind.DUNE_SITE), target),
-    ]
-
-
-def _value_changes(content: bytes, occurrences: Iterable[Occurrence], target: bytes) -> list[Change]:
-    values: dict[int, dict[int, list[int]]] = {}
-    for occurrence in occurrences:
-        check_placeholder(content, occurrence)
-        match occurrence.anchor:
-            case (to_value, to_string) if 0 < to_string < to_value:
-                strings = values.setdefault(occurrence.offset - to_value, {})
-                strings.setdefault(occurrence.offset - to_string, []).append(occurrence.offset)
-            case _:
-                raise BadDataError(f"occurrence at {occurrence.offset}", "its anchor is not that of a string")
-    return [
-        change
-        for start, strings in sorted(values.items())
-        for change in _change_value(content, start, strings, target)
-    ]
-
-
-def _change_value(
-    content: bytes, start: int, strings: dict[int, list[int]], target: bytes
-) -> Iterator[Change]:
-    header = read_header(content, start)
-    size, grown32, grown64 = header.size, 0, 0
-    for opcode, offsets in sorted(strings.items()):
-        token = string_at(content, opcode, header.end)
-        if header.compressed or token is None or opcode < header.body:
-            raise BadDataError(f"marshalled value at {start}", f"no string stands at {opcode}")
-        text = content[token.text : token.end]
-        inner = [offset - token.text for offset in sorted(offsets)]
-        if inner[0] < 0 or inner[-1] + PADDED_LENGTH > len(text):
-            raise BadDataError(
-                f"marshalled value at {start}", f"occurrence outside of the string at {opcode}"
-            )
-        new = apply(text, [Change(place, place + PADDED_LENGTH, target) for place in inner])
-        encoded = encode_string(new)
-        yield Change(opcode, token.end, encoded)
-        size += len(encoded) - (token.end - opcode)
-        grown32 += string_words(len(new), 4) - string_words(len(text), 4)
-        grown64 += string_words(len(new), 8) - string_words(len(text), 8)
-    yield Change(start, header.body, write_header(header, size, grown32, grown64))
 
 
 def begins_value(data: bytes, at: int) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
-from opambin.relocate import blocks, bytecode, camlobj, dunesite, elf, machofile, marshal
+from opambin.relocate import blocks, bytecode, camlobj, dunesite, elf, machofile, marshal, marshalwrite
 from opambin.relocate.pieces import Change, apply
 from opambin.relocate.spelling import pad
 
@@ -28,7 +28,7 @@ IN_PLACE = frozenset({Kind.CSTRING, Kind.BLOCK, Kind.DUNE_SITE})
 _WHOLE = (
     (bytecode.recognises, bytecode.render),
     (camlobj.recognises, camlobj.render),
-    (marshal.recognises, marshal.render),
+    (marshal.recognises, marshalwrite.render),
 )
 """Formats whose module rewrites all kinds at once, so that a large file is copied once."""
 

@@ -37,20 +37,6 @@ def locate(data: bytes, spelling: Spelling, *, functional: bool = True) -> Locat
     return Located(content, tuple(occurrences), (), len(hits) - len(kept))
 
 
-def store_form(text: bytes, spelling: Spelling) -> bytes:
-    """Return a short text (target of a symlink, a ``.config`` file) with the placeholder for the prefix."""
-    parts, done = [], 0
-    for hit in spelling.hits(text):
-        parts += [text[done : hit.offset], PLACEHOLDER]
-        done = hit.end
-    return b"".join([*parts, text[done:]])
-
-
-def live_form(text: bytes, target: bytes) -> bytes:
-    """Return a short text in store form with ``target`` for the placeholder."""
-    return text.replace(PLACEHOLDER, target)
-
-
 def _shebang_end(data: bytes) -> int:
     """Return the length of the ``#!`` line, 0 when there is none."""
     if not data.startswith(b"#!"):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 
 from opambin.errors import BadDataError
-from opambin.relocate.marshalstream import Header, decompress, read_header, string_at
+from opambin.relocate.marshalheader import Header, decompress, read_header
+from opambin.relocate.marshalstream import string_at
 
 Node = int | bytes | float | list["Node"] | None
 """An OCaml value."""

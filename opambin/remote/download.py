@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from opambin.errors import BadDataError
 from opambin.remote.faults import RemoteDownError
-from opambin.remote.reading import wrong_length
+from opambin.remote.reading import too_long, wrong_length
 from opambin.remote.transport import PIECE, Request, backoff, length_of
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
+    from opambin.remote.protocol import Span
     from opambin.remote.transport import Transport
     from opambin.remote.watch import Term
 
@@ -139,3 +140,57 @@ def content_range(text: str, what: str) -> tuple[int, int | None]:
     if not found:
         raise BadDataError(what, "a part without saying which", expected="Content-Range", observed=text[:60])
     return int(found[1]), None if found[2] == "*" else int(found[2])
+
+
+def read_part(transport: Transport, request: Request, limit: int, span: Span) -> bytes | None:
+    """Read a part of something; what a server without ranges sends before and after it is dropped.
+
+    Args:
+        transport: Where it goes through.
+        request: A GET without a range.
+        limit: The most bytes that the answer may have.
+        span: Which part.
+
+    Returns:
+        Nothing beyond the end; None when it is not there.
+
+    Raises:
+        BadDataError: More than ``limit``, or another part than asked for.
+        UnavailableError: It did not come.
+    """
+    end = "" if span.length is None else str(max(span.start, span.start + span.length - 1))
+    headers = {**request.headers, "Range": f"bytes={span.start}-{end}"}
+    asked = Request("GET", request.url, headers, secret=request.secret)
+    for turn in range(1, TRIES + 1):
+        with transport.send(asked, seconds=WINDOW_SECONDS) as (response, term):
+            if response.status in {404, 410}:
+                return None
+            if response.status == 416:
+                return b""
+            if response.status not in {200, 206}:
+                raise transport.refuse(response.status, "reading a part")
+            try:
+                return _cut(response, request.url, limit, span)
+            except ProtocolError:
+                if term.expired or turn == TRIES:
+                    raise
+        backoff(turn)
+    raise AssertionError  # the last turn returned or raised
+
+
+def _cut(response: BaseHTTPResponse, what: str, limit: int, span: Span) -> bytes:
+    at = 0
+    if response.status == 206:
+        at, _ = content_range(response.headers.get("Content-Range", ""), what)
+    if at > span.start:
+        raise BadDataError(what, "the wrong part", expected=f"from {span.start}", observed=at)
+    end = None if span.length is None else span.start + span.length
+    pieces, got = [], 0
+    while (end is None or at < end) and (piece := response.read1(65_536)):
+        kept = piece[max(0, span.start - at) : None if end is None else max(0, end - at)]
+        at += len(piece)
+        got += len(kept)
+        if got > limit:
+            raise too_long(what, limit)
+        pieces.append(kept)
+    return b"".join(pieces)

@@ -11,17 +11,14 @@ from opambin.errors import UnavailableError
 from opambin.remote import webdav
 from opambin.remote.batch import in_batch
 from opambin.remote.credentials import authorization
-from opambin.remote.download import Download, content_range
-from opambin.remote.protocol import Answers, Entry, Span, check_name
-from opambin.remote.reading import checked_limit
+from opambin.remote.download import Download, read_part
+from opambin.remote.protocol import FORMAT_NAME, MAX_FORMAT_BYTES, Answers, Entry, Span, check_name
 from opambin.remote.transport import Request, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from opambin.remote.access import Access
-
-UPLOAD_SECONDS = 3600.0  # for one file; each pause within it is bounded by the time-out of the connection
 
 
 class HttpRemote:
@@ -41,6 +38,7 @@ class HttpRemote:
         self._workers = access.workers
         self._transport = Transport(self._base, access)
         self._folders: set[str] = set()
+        self._hides_missing: bool | None = None
 
     @property
     def url(self) -> str:
@@ -49,11 +47,11 @@ class HttpRemote:
 
     def get(self, name: str, *, limit: int, span: Span | None = None) -> bytes | None:
         """Return what ``name`` holds, or a part of it (see :class:`opambin.remote.protocol.Remote`)."""
-        request = self._request("GET", name, range_header(span))
-        if span is not None:  # a server without ranges sends what precedes, and perhaps what follows
-            return self._part(request, limit, span)
+        request = self._request("GET", name)
+        if span is not None:
+            return read_part(self._transport, request, limit, span)
         answer = self._transport.read(request, limit=limit)
-        if answer.status in {404, 410}:
+        if self._is_missing(answer.status):
             return None
         if answer.status != 200:
             raise self._transport.refuse(answer.status, f"reading {name}")
@@ -84,7 +82,7 @@ class HttpRemote:
             size = data.stat().st_size if isinstance(data, Path) else len(data)
             headers["Content-Length"] = str(size)
             request = self._request("PUT", name, headers, body)
-            response, _ = stack.enter_context(self._transport.send(request, seconds=UPLOAD_SECONDS))
+            response, _ = stack.enter_context(self._transport.send(request))
             status = response.status
         if status == 412:
             return False
@@ -132,36 +130,25 @@ class HttpRemote:
         url = f"{self._base}/{check_name(name)}"
         return Request(method, url, headers or {}, body, self._secret)  # type: ignore[arg-type]  # bytes or a stream
 
-    def _part(self, request: Request, limit: int, span: Span) -> bytes | None:
-        """Read a part; what a server without ranges sends before and after it is dropped."""
-        pieces: list[bytes] = []
-        end = None if span.length is None else span.start + span.length
-        with self._transport.send(request) as (response, _):
-            if response.status in {404, 410}:
-                return None
-            if response.status == 416:
-                return b""
-            at = 0
-            if response.status == 206:
-                at, _total = content_range(response.headers.get("Content-Range", ""), request.url)
-            elif response.status != 200:
-                raise self._transport.refuse(response.status, "reading a part")
-            got = 0
-            while (end is None or at < end) and (piece := response.read1(65_536)):
-                kept = piece[max(0, span.start - at) : None if end is None else max(0, end - at)]
-                at += len(piece)
-                got += len(kept)
-                checked_limit(request.url, got, limit=limit, span=None)
-                pieces.append(kept)
-        return b"".join(pieces)
-
     def _exists(self, name: str) -> bool:
         answer = self._transport.read(self._request("HEAD", name), limit=0)
-        if answer.status in {404, 410}:
+        if self._is_missing(answer.status):
             return False
         if answer.status == 200:
             return True
         raise self._transport.refuse(answer.status, f"looking for {name}")
+
+    def _is_missing(self, status: int) -> bool:
+        """Say whether a code means "not there": 403 does, too, where an object store hides what it has not.
+
+        That is so when what is always there can be read.
+        """
+        if status != 403:
+            return status in {404, 410}
+        if self._hides_missing is None:
+            answer = self._transport.read(self._request("GET", FORMAT_NAME), limit=MAX_FORMAT_BYTES)
+            self._hides_missing = answer.status == 200
+        return self._hides_missing
 
     def _make_parents(self, name: str) -> None:
         """Make the folders above a name, the deepest first: mostly only that one is missing."""
@@ -189,11 +176,3 @@ class HttpRemote:
         if status == 507:
             return UnavailableError(f"{self.url}: there is no space left for {name} (507)")
         return self._transport.refuse(status, f"writing {name}", writing=True)
-
-
-def range_header(span: Span | None) -> dict[str, str]:
-    """Return the header that asks for a part."""
-    if span is None:
-        return {}
-    end = "" if span.length is None else str(max(span.start, span.start + span.length - 1))
-    return {"Range": f"bytes={span.start}-{end}"}

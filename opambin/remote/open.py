@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from opambin.errors import MisuseError
 from opambin.remote.access import Access
 from opambin.remote.directory import DirectoryRemote
 from opambin.remote.guard import Guarded
@@ -39,4 +38,14 @@ def _plain(url: str, access: Access) -> Remote:
         from opambin.remote.http import HttpRemote
 
         return HttpRemote(url, access)
-    raise MisuseError(f"{url}: this kind of remote is not there yet")
+    if scheme == "s3":
+        from opambin.remote.s3 import S3Remote
+
+        return S3Remote(url, access)
+    if scheme == "oci":
+        from opambin.remote.oci import OciRemote
+
+        return OciRemote(url, access)
+    from opambin.remote.bundle import BundleRemote
+
+    return BundleRemote(Path(url.partition(":")[2]))

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+FORMAT_NAME = "opam-bin-remote"
+FORMAT = b"opam-bin remote 1\n"  # what is under that name in every remote that somebody wrote to
+MAX_FORMAT_BYTES = 1_000
 MAX_NAME_BYTES = 120  # a tag of a registry has 128 characters at most
 
 

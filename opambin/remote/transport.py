@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from urllib3 import Timeout
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 MAX_REDIRECTS = 5
 TRIES = 4  # of an answer that breaks off
 MAX_ERROR_BYTES = 64_000  # of a body that nobody wants; read so that the connection can be used again
+UPLOAD_RATE = 10_000  # bytes per second; slower is no upload
+DIGEST_BYTES = 1_000_000  # after an upload of more than this
+DIGEST_SECONDS = 120.0  # a server may be silent for so long: it checks and copies what it got
 PIECE = 1 << 18  # bytes
 READS = frozenset({"GET", "HEAD"})
 AGENT = f"opam-bin/{__version__}"
@@ -107,12 +111,14 @@ class Transport:
 
         Args:
             request: What to send.
-            seconds: How long all of it may take (default: what a small answer may take).
+            seconds: How long all of it may take (default: what a small answer may take); what is uploaded
+                has its time in addition.
 
         Raises:
             RemoteDownError: No answer in time, or none but errors of the server.
         """
-        with self._watch.term(seconds or self.access.answer_seconds) as term:
+        allowed = (seconds or self.access.answer_seconds) + _body_bytes(request) / UPLOAD_RATE
+        with self._watch.term(allowed) as term:
             response = None
             try:
                 response = self._follow(request)
@@ -187,6 +193,7 @@ class Transport:
                 headers=headers,
                 body=request.body,
                 redirect=False,
+                timeout=self._timeout(request),
                 preload_content=False,
                 decode_content=False,
                 retries=pools.retries(),
@@ -200,6 +207,12 @@ class Transport:
             if origin(url) != origin(before):
                 secret = None
         raise RemoteDownError(self.url, f"more than {MAX_REDIRECTS} redirects")
+
+    def _timeout(self, request: Request) -> Timeout:
+        """Return the time-outs: a server that was given much may think longer about it."""
+        seconds = self.access.answer_seconds
+        patience = max(seconds, DIGEST_SECONDS) if _body_bytes(request) > DIGEST_BYTES else seconds
+        return Timeout(connect=self.access.connect_seconds, read=patience)
 
     def _check_redirect(self, request: Request, before: str, url: str) -> None:
         try:
@@ -267,6 +280,12 @@ def length_of(response: BaseHTTPResponse) -> int | None:
     """Return the length that an answer announces, in bytes."""
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _body_bytes(request: Request) -> int:
+    if isinstance(request.body, bytes):
+        return len(request.body)
+    return int(request.headers.get("Content-Length", "0"))
 
 
 def _body(response: BaseHTTPResponse, request: Request, limit: int) -> bytes:

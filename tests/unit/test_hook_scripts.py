@@ -331,6 +331,15 @@ class TestPostInstall:
         said = root.session / "reports"
         assert (said.exists() and "not captured" in said.read_text()) is (status == 1)
 
+    def test_a_package_of_which_only_some_files_were_renamed_is_taken_out_again(self, root: Root) -> None:
+        root.open()
+        marker = root.mark("renaming")
+        root.python_exits_with(137)
+        done = root.run("post-install", "0")
+        assert done.returncode == 1
+        assert "do not fit to the others" in done.stderr
+        assert not marker.exists()
+
     @pytest.mark.parametrize(
         ("marker", "code"),
         [

@@ -247,6 +247,7 @@ def test_a_damaged_file_raises_nothing_and_moves_only_with_a_fitting_signature(a
         pytest.param(36 + 28, 77, "does not fit its file", id="number of pages"),
         pytest.param(36 + 32, 1 << 20, "unknown form", id="limit"),
         pytest.param(36 + 36, 0x20090000, "unknown form", id="hash function"),
+        pytest.param(36 + 36, 0x00090000, "unknown form", id="no hash at all"),
         pytest.param(36 + 44, 1, "scattered", id="scattered"),
         pytest.param(36 + 94 + 32, 1, "Info.plist", id="Info.plist"),
     ],

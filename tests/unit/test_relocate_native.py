@@ -323,12 +323,6 @@ def test_white_space_in_a_first_line_is_refused() -> None:
         render(found.content, found.occurrences, b"/my switch")
 
 
-def test_short_texts_go_to_store_form_and_back() -> None:
-    stored = text.store_form(b"a:" + Q + b"/lib:" + PREFIX + b":/usr:" + PREFIX + b"2", SPELLING)
-    assert stored == b"a:%s/lib:%s:/usr:%s2" % (PLACEHOLDER, PLACEHOLDER, PREFIX)
-    assert text.live_form(stored, TARGET) == b"a:%s/lib:%s:/usr:%s2" % (TARGET, TARGET, PREFIX)
-
-
 def test_the_longest_prefix_is_that_of_the_smallest_functional_place() -> None:
     from opambin.model import Occurrence
 

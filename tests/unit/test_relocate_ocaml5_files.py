@@ -14,7 +14,7 @@ import pytest
 from opambin.model import Kind
 from opambin.relocate.analysis import analyse
 from opambin.relocate.identity import identity
-from opambin.relocate.marshalstream import COMPRESSED, compressed_values
+from opambin.relocate.marshalheader import COMPRESSED, compressed_values
 from opambin.relocate.rendering import render
 from opambin.relocate.spelling import Spelling, pad
 from opambin.relocate.unmarshal import read_value
