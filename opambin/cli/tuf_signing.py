@@ -1,0 +1,164 @@
+"""``opam-bin tuf``: what is done with keys once a repository has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from opambin.cli.output import Column, counted, moment, print_json, print_table
+from opambin.cli.trusting import now, sign_option
+
+if TYPE_CHECKING:
+    from opambin.publish.tufmeta import Signing
+
+WARNED_DAYS = 3  # before the end, status exits with 1
+
+folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+
+
+@click.command("sign")
+@folder_argument
+@click.option("--renew", is_flag=True, help="Sign anew although nothing has changed.")
+@sign_option
+def sign(folder: Path, renew: bool, keys: tuple[str, ...]) -> None:
+    """Sign what has changed in a published repository."""
+    from opambin.publish.signed.keys import read_signers
+    from opambin.publish.tufmeta import Wishes, sign_repository
+
+    tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(renew=renew)))
+
+
+@click.command("refresh")
+@folder_argument
+@sign_option
+def refresh(folder: Path, keys: tuple[str, ...]) -> None:
+    """Sign snapshot and timestamp anew, so that the repository does not expire; run this every day.
+
+    The keys of snapshot and timestamp are enough.
+    """
+    from opambin.publish.signed.keys import read_signers
+    from opambin.publish.tufmeta import Wishes, sign_repository
+
+    tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(renew=True)))
+
+
+@click.command("delegate")
+@folder_argument
+@click.argument("publisher")
+@click.argument("names", nargs=-1)
+@click.option("--key", "theirs", multiple=True, metavar="KEY", help="A public key of the publisher.")
+@click.option("--threshold", type=int, default=1, metavar="N", help="How many of its keys must sign (1).")
+@sign_option
+def delegate(
+    *,
+    folder: Path,
+    publisher: str,
+    names: tuple[str, ...],
+    theirs: tuple[str, ...],
+    threshold: int,
+    keys: tuple[str, ...],
+) -> None:
+    """Let another publisher sign for the packages NAMES, and for no others.
+
+    It signs them in its own published folder, with `contribute`; `accept` takes them over.
+    """
+    from opambin.publish.signed.delegating import Delegation
+    from opambin.publish.signed.keys import read_public, read_signers
+    from opambin.publish.tufmeta import Wishes, sign_repository
+
+    wish = Delegation(publisher, names, tuple(map(read_public, theirs)), threshold)
+    tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(delegate=(wish,))))
+
+
+@click.command("undelegate")
+@folder_argument
+@click.argument("publisher")
+@sign_option
+def undelegate(folder: Path, publisher: str, keys: tuple[str, ...]) -> None:
+    """Take the packages back from another publisher; what it has published is removed."""
+    from opambin.publish.signed.contributing import take_back
+    from opambin.publish.signed.keys import read_signers
+
+    tell(folder, take_back(folder, publisher, read_signers(keys), now()))
+
+
+@click.command("contribute")
+@folder_argument
+@click.argument("publisher")
+@click.argument("names", nargs=-1, required=True)
+@sign_option
+def contribute(folder: Path, publisher: str, names: tuple[str, ...], keys: tuple[str, ...]) -> None:
+    """Sign packages of your own published folder, for a repository that has delegated them to PUBLISHER."""
+    from opambin.publish.signed.contributing import contribute as sign_for
+    from opambin.publish.signed.keys import read_signers
+
+    place = sign_for(folder, publisher, names, read_signers(keys), now())
+    click.echo(
+        f"{place} is signed. The owner takes it over with: opam-bin tuf accept DIR {publisher} {folder}"
+    )
+
+
+@click.command("accept")
+@folder_argument
+@click.argument("publisher")
+@click.argument("theirs", type=click.Path(path_type=Path))
+@sign_option
+def accept(folder: Path, publisher: str, theirs: Path, keys: tuple[str, ...]) -> None:
+    """Take over what PUBLISHER has signed in its published folder THEIRS."""
+    from opambin.publish.signed.contributing import take_over
+    from opambin.publish.signed.keys import read_signers
+
+    tell(folder, take_over(folder, publisher, theirs, read_signers(keys), now()))
+
+
+@click.command("status")
+@folder_argument
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(folder: Path, as_json: bool) -> int:
+    """Show roles, keys, thresholds, and when what was signed ends to be valid.
+
+    Exit code 1 when something has expired, or will within three days.
+    """
+    from opambin.publish.signed.standing import look
+
+    found = look(folder, now())
+    if as_json:
+        print_json(found.told())
+    else:
+        columns = [
+            Column("ROLE"),
+            Column("VERSION", True),
+            Column("NEEDS"),
+            Column("VALID UNTIL"),
+            Column("KEYS"),
+        ]
+        print_table(columns, [it.row(moment) for it in found.roles])
+    return int(found.ends_within(WARNED_DAYS))
+
+
+@click.command("trust")
+@folder_argument
+@click.option("--url", metavar="URL", help="Where the repository is served.")
+@click.option("--name", default="binary", metavar="NAME", help="What users call it in opam.")
+def trust(folder: Path, url: str | None, name: str) -> None:
+    """Print what users have to do so that opam refuses updates that do not verify."""
+    from opambin.publish.signed.standing import instructions
+
+    click.echo(instructions(folder, url, name), nl=False)
+
+
+def tell(folder: Path, signing: Signing) -> None:
+    """Say what was signed."""
+    end = moment(int(signing.expires.timestamp()))
+    if not signing.written:
+        click.echo(f"{folder}: nothing has changed; valid until {end}.")
+        return
+    click.echo(
+        f"{folder}: {counted(signing.files, 'file')} under signature, timestamp {signing.timestamp}, "
+        f"valid until {end}."
+    )
+
+
+COMMANDS = (sign, refresh, delegate, undelegate, contribute, accept, status, trust)

@@ -1,0 +1,157 @@
+"""The files of a published repository, as targets: who signs which, and whether they are what was signed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opambin.errors import BadDataError, MisuseError, UnavailableError
+from opambin.publish.signed.profile import (
+    FOLDER,
+    INDEX,
+    archive_digest,
+    archives_named,
+    is_archive,
+    is_indexed,
+    is_installed_from,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tuf.api.metadata import Metadata, TargetFile, Targets
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What lies in a repository.
+
+    Attributes:
+        own: What ``targets`` signs.
+        site: What ``site`` signs, without the index.
+        indexed: The content of what belongs into the index.
+        tops: Names at the top of the folder that ``site`` signs.
+    """
+
+    own: dict[str, TargetFile]
+    site: dict[str, TargetFile]
+    indexed: dict[str, bytes]
+    tops: tuple[str, ...]
+
+
+def look_through(
+    repository: Path, known: Mapping[str, TargetFile], publishers: Mapping[str, Metadata[Targets]]
+) -> Contents:
+    """Look at every file of a repository; what begins with a dot is passed over.
+
+    Args:
+        repository: The folder.
+        known: What was signed before. An archive of the same length is not hashed again: a wrong one would
+            only keep the digest that its name promises, and clients would refuse it.
+        publishers: What other publishers have signed, by role.
+
+    Raises:
+        BadDataError: A file of another publisher is not what that one signed, or an archive is not what its
+            name says.
+        MisuseError: A symbolic link, or a name that can't be published.
+        UnavailableError: Something can't be read.
+    """
+    theirs = {path: (role, it) for role, md in publishers.items() for path, it in md.signed.targets.items()}
+    found: dict[str, TargetFile] = {}
+    indexed: dict[str, bytes] = {}
+    for path, entry in files(repository):
+        content = _content(entry) if is_indexed(path) else None
+        found[path] = _target(path, entry, content, known.get(path))
+        if content is not None:
+            indexed[path] = content
+    problems = [
+        f"{path} is not what {role} has signed" if path in found else f"{path}, signed by {role}, is missing"
+        for path, (role, signed) in theirs.items()
+        if path not in found or not same(found[path], signed)
+    ]
+    if problems:
+        raise BadDataError(repository, "; ".join(problems[:5]))
+    for_site = _archives_of_others(indexed, theirs)
+    own: dict[str, TargetFile] = {}
+    site: dict[str, TargetFile] = {}
+    for path, target in found.items():
+        if path not in theirs:
+            (own if is_installed_from(path) and path not in for_site else site)[path] = target
+    return Contents(own, site, indexed, tuple(sorted({path.split("/")[0] for path in site})))
+
+
+def same(left: TargetFile, right: TargetFile) -> bool:
+    """Say whether two descriptions are of the same bytes."""
+    return left.length == right.length and left.hashes.get("sha256") == right.hashes.get("sha256")
+
+
+def _archives_of_others(indexed: Mapping[str, bytes], theirs: Mapping[str, object]) -> set[str]:
+    """Return the archives that other publishers' opam files name, and none of ours."""
+    named: dict[bool, set[str]] = {True: set(), False: set()}
+    for path, content in indexed.items():
+        named[path in theirs] |= archives_named(content)
+    return named[True] - named[False]
+
+
+def files(repository: Path) -> Iterator[tuple[str, Path]]:
+    """Yield path and place of every file that is published, but for the metadata and the index.
+
+    Raises:
+        MisuseError: A symbolic link.
+        UnavailableError: A folder can't be read.
+    """
+    for folder, below, names in os.walk(repository, onerror=_stop):
+        place = repository / os.path.relpath(folder, repository)
+        relative = place.relative_to(repository).as_posix()
+        lead = "" if relative == "." else f"{relative}/"
+        below[:] = sorted(it for it in below if not it.startswith(".") and f"{lead}{it}" != FOLDER)
+        for name in sorted(names) + [it for it in below if (place / it).is_symlink()]:
+            if (place / name).is_symlink():
+                raise MisuseError(f"{place / name}: a symbolic link can't be published under a signature")
+            if not name.startswith(".") and f"{lead}{name}" != INDEX:
+                yield f"{lead}{name}", place / name
+
+
+def target_of(path: str, data: bytes) -> TargetFile:
+    """Return what metadata says of some bytes."""
+    from tuf.api.metadata import TargetFile
+
+    return TargetFile(len(data), {"sha256": hashlib.sha256(data).hexdigest()}, path)
+
+
+def _target(path: str, place: Path, content: bytes | None, before: TargetFile | None) -> TargetFile:
+    from tuf.api.metadata import TargetFile
+
+    if content is not None:
+        return target_of(path, content)
+    length = place.stat().st_size
+    if is_archive(path) and before is not None and before.length == length:
+        return TargetFile(length, dict(before.hashes), path)
+    digest = _digest(place)
+    if archive_digest(path) not in {None, digest}:
+        raise BadDataError(place, "not what its name says", expected=archive_digest(path), observed=digest)
+    return TargetFile(length, {"sha256": digest}, path)
+
+
+def _digest(place: Path) -> str:
+    try:
+        with place.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UnavailableError(f"{place}: {error.strerror}") from error
+
+
+def _content(place: Path) -> bytes:
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise UnavailableError(f"{place}: {error.strerror}") from error
+
+
+def _stop(error: OSError) -> None:
+    raise UnavailableError(f"{error.filename}: {error.strerror}") from error

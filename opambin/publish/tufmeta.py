@@ -1,0 +1,220 @@
+"""Sign a published repository: bring its TUF metadata up to what lies in it.
+
+Everything is decided, and every signature made, before the first byte is written. Then: metadata under the
+names of its versions, the index, and last the timestamp, which makes it count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from opambin.errors import MisuseError
+from opambin.publish.signed.accepting import accepted, in_force
+from opambin.publish.signed.contents import Contents, look_through, same
+from opambin.publish.signed.delegating import Delegation, delegations
+from opambin.publish.signed.metafolder import MetadataFolder, check_parent
+from opambin.publish.signed.online import Current, Lists, Online, Pen, next_version
+from opambin.publish.signed.profile import INDEX, SITE, SPEC_VERSION, TopRole, expiry, moment
+from opambin.publish.signed.replacing import replace_file
+from opambin.publish.signed.roots import lifetime
+from opambin.publish.signed.signatures import able, sign
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from securesystemslib.signer import CryptoSigner
+    from tuf.api.metadata import Metadata, Root, Signed, TargetFile, Targets, Timestamp
+
+RENEWED_AT = 0.5  # of a lifetime: what has less left is signed again along with the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What to do beyond signing what has changed.
+
+    Attributes:
+        renew: Sign anew although nothing has changed, so that the signatures last longer.
+        delegate: Packages to hand to other publishers, or new keys of theirs.
+        undelegate: Publishers to take them from.
+        accept: What other publishers have signed: the bytes of their metadata, by publisher.
+    """
+
+    renew: bool = False
+    delegate: Sequence[Delegation] = ()
+    undelegate: Sequence[str] = ()
+    accept: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What was done.
+
+    Attributes:
+        written: Paths that were written, in this order; nothing when all was in force already.
+        files: How many files are under signature.
+        timestamp: Version of the timestamp.
+        expires: When the first signature ends to be valid.
+    """
+
+    written: tuple[str, ...]
+    files: int
+    timestamp: int
+    expires: datetime
+
+
+def is_signed(repository: Path) -> bool:
+    """Say whether a repository has keys, so that every change of it must be signed."""
+    return MetadataFolder(repository).exists()
+
+
+def check_signers(repository: Path, signers: Sequence[CryptoSigner], now: datetime) -> None:
+    """Make sure that a repository could be signed, before anything in it is changed.
+
+    Raises:
+        MisuseError: Keys are missing, or the root has expired; the message says what to do.
+    """
+    root = _usable_root(MetadataFolder(repository), now)
+    for role in (TopRole.TARGETS, TopRole.SNAPSHOT, TopRole.TIMESTAMP):
+        able(root.signed, role, signers)
+
+
+def sign_repository(
+    repository: Path, signers: Sequence[CryptoSigner], now: datetime, wishes: Wishes | None = None
+) -> Signing:
+    """Sign what lies in a repository.
+
+    Args:
+        repository: The folder that is published; it has a root (``opam-bin tuf init``).
+        signers: The secret keys at hand. Those of ``targets`` are only needed when something that opam
+            installs from has changed.
+        now: The time.
+        wishes: What to do besides.
+
+    Raises:
+        MisuseError: Keys are missing or the root has expired; nothing was written.
+        BadDataError: What lies there is not what other publishers signed; nothing was written.
+        UnavailableError: Something can't be read or written.
+    """
+    check_parent(repository)
+    wishes = wishes or Wishes()
+    folder = MetadataFolder(repository)
+    root = _usable_root(folder, now)
+    current = Current(root, folder.targets(), folder.targets(SITE), folder.snapshot(), folder.timestamp())
+    pen = Pen(root.signed, signers, now)
+    before = in_force(folder, current.targets, wishes.undelegate)
+    _check_in_time(before, wishes.accept, now)
+    theirs = before | accepted(current.targets, wishes.accept, before, now)
+    known = current.targets.signed.targets if current.targets is not None else {}
+    contents = look_through(repository, known, theirs)
+    targets = _next_targets(current, contents, wishes, pen)
+    fresh = targets is current.targets and not wishes.accept and not wishes.renew
+    if fresh and _site_is_same(current, contents) and not _is_due(current, pen):
+        written: tuple[str, ...] = ()
+    else:
+        new = Online(folder, current, contents, pen).make(Lists(targets, theirs, wishes.accept))
+        written = _write(repository, folder, new)
+        current = replace(current, timestamp=folder.timestamp())
+    count = len(contents.own) + len(contents.site) + sum(len(it.signed.targets) for it in theirs.values()) + 1
+    timestamp = cast("Metadata[Timestamp]", current.timestamp)
+    return Signing(written, count, timestamp.signed.version, timestamp.signed.expires)
+
+
+def _check_in_time(
+    theirs: Mapping[str, Metadata[Targets]], offered: Mapping[str, bytes], now: datetime
+) -> None:
+    """Refuse to sign what clients would refuse: one list that has expired spoils the whole repository."""
+    for name, metadata in theirs.items():
+        if metadata.signed.is_expired(now) and name not in offered:
+            raise MisuseError(
+                f"what {name} signed expired on {moment(metadata.signed.expires)}: accept what it has signed "
+                f"since (opam-bin tuf accept), or take the packages back (opam-bin tuf undelegate)"
+            )
+
+
+def _usable_root(folder: MetadataFolder, now: datetime) -> Metadata[Root]:
+    root = folder.root()
+    if root.signed.is_expired(now):
+        raise MisuseError(
+            f"the root of {folder.path.parent} expired on {moment(root.signed.expires)}: "
+            f"opam-bin tuf rotate, with the root keys, makes the next one"
+        )
+    return root
+
+
+def _next_targets(current: Current, contents: Contents, wishes: Wishes, pen: Pen) -> Metadata[Targets]:
+    """Return the list of files that ``targets`` signs: the one in force where nothing is new."""
+    from tuf.api.metadata import Metadata, Targets
+
+    before = current.targets
+    found = delegations(
+        before.signed.delegations if before is not None else None,
+        pen.root,
+        contents.tops,
+        (wishes.delegate, wishes.undelegate),
+    )
+    if before is not None and _is_signed_well(before, pen.root, TopRole.TARGETS):
+        unchanged = before.signed.delegations == found and _all_same(before.signed.targets, contents.own)
+        days = lifetime(pen.root, TopRole.TARGETS)
+        if unchanged and (not _runs_out(before.signed, days, pen.now) or not _can_sign(pen, TopRole.TARGETS)):
+            if before.signed.is_expired(pen.now):
+                able(pen.root, TopRole.TARGETS, pen.signers)  # says which key is missing
+            return before
+    signed = Targets(
+        next_version(before),
+        SPEC_VERSION,
+        expiry(pen.now, lifetime(pen.root, TopRole.TARGETS)),
+        contents.own,
+        found,
+    )
+    metadata = Metadata(signed)
+    sign(metadata, pen.root, TopRole.TARGETS, pen.signers)
+    return metadata
+
+
+def _write(repository: Path, folder: MetadataFolder, new: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Write everything in the order given, in which the timestamp comes last."""
+    for path, data in new.items():
+        replace_file(repository / path, data)
+    folder.prune()
+    return tuple(new)
+
+
+def _site_is_same(current: Current, contents: Contents) -> bool:
+    if current.site is None:
+        return False
+    before = {path: it for path, it in current.site.signed.targets.items() if path != INDEX}
+    return _all_same(before, contents.site)
+
+
+def _is_due(current: Current, pen: Pen) -> bool:
+    """Say whether a signature of the keys that are online is missing, old, or made with other keys."""
+    for role, found in ((TopRole.SNAPSHOT, current.snapshot), (TopRole.TIMESTAMP, current.timestamp)):
+        if found is None or not _is_signed_well(found, pen.root, role):
+            return True
+        if _runs_out(found.signed, lifetime(pen.root, role), pen.now):
+            return True
+    return False
+
+
+def _all_same(left: Mapping[str, TargetFile], right: Mapping[str, TargetFile]) -> bool:
+    return left.keys() == right.keys() and all(same(left[path], right[path]) for path in left)
+
+
+def _is_signed_well(metadata: Metadata[Any], root: Root, role: str) -> bool:
+    return bool(root.get_verification_result(role, metadata.signed_bytes, metadata.signatures))
+
+
+def _can_sign(pen: Pen, role: str) -> bool:
+    try:
+        able(pen.root, role, pen.signers)
+    except MisuseError:
+        return False
+    return True
+
+
+def _runs_out(signed: Signed, days: int, now: datetime) -> bool:
+    return signed.expires - now < timedelta(days=days) * RENEWED_AT
