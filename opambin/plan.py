@@ -12,6 +12,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
+from opambin.foreign import is_opams_own
 from opambin.model import PackageName
 from opambin.opam import fields as opam_file
 from opambin.opam import formula
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 MACHINE_SYMBOLS = ("file", "lib")
 """Kinds of symbols that this machine provides, not the output of a dependency."""
-OPAMS_OWN = ".opam-switch"
 """The folder of a prefix that only opam's records may be written to."""
 
 
@@ -271,7 +271,7 @@ def is_check(node: Node) -> bool:
 def refusal(manifest: Manifest, chosen: Mapping[PackageName, Provided], site: Site) -> str:
     """Say why a snapshot can't be restored here; empty when it can."""
     for path in (*(entry.path for entry in manifest.files), *(edit.path for edit in manifest.edits)):
-        if path.startswith(OPAMS_OWN) and path[len(OPAMS_OWN) :][:1] in ("", "/"):
+        if is_opams_own(path):
             return f"it would write {path}, which is opam's own"
     for bound in manifest.bound:
         if bound.max_prefix is None:

@@ -15,6 +15,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from opambin import foreign
 from opambin.archive.reader import read_head
 from opambin.errors import BadDataError, UnavailableError
 from opambin.exchange import names, seen
@@ -287,6 +288,7 @@ class Catalogue:
         differences = statement.differences(manifest, head.manifest)
         if differences:
             raise BadDataError(what, f"the manifest is not what was signed: {'; '.join(differences)}")
+        foreign.check(manifest, what)
         return Offer(self.source, statement, manifest, head)
 
 

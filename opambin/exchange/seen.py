@@ -1,8 +1,8 @@
 """What was last seen of remotes' statements about themselves: what makes a rollback visible.
 
 One small file for each remote in ``$XDG_STATE_HOME/opam-bin/remotes/``, named by a digest of its URL. It is
-no cache: who loses it
-believes an old state again, so it is not kept in the store.
+no cache: who loses it believes an old state again, so it is not kept in the store. One that can't be read is
+an error, since otherwise damaging it would be a way to roll back.
 """
 
 from __future__ import annotations
@@ -54,17 +54,29 @@ def load(environ: Mapping[str, str], url: str) -> Seen | None:
 
 
 def save(environ: Mapping[str, str], url: str, seen: Seen) -> None:
-    """Keep what was seen.
+    """Keep what was seen, unless another session has seen something later.
 
     Raises:
+        BadDataError: What was kept before is damaged.
         UnavailableError: It can't be written.
     """
+    before = load(environ, url)
+    if before is not None and before.remote == seen.remote and before.serial >= seen.serial:
+        return
     path = path_of(environ, url)
     content = {"url": url, "remote": seen.remote, "serial": seen.serial, "digest": seen.digest}
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        draft.replace(path)
+        try:
+            draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise UnavailableError(f"{path} can't be written: {error.strerror}") from error
+
+
+def forget(environ: Mapping[str, str], url: str) -> None:
+    """Forget a remote: for one that was set up anew under the same address."""
+    path_of(environ, url).unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
+from opambin.foldednames import collision, folds_names
 from opambin.model import PLACEHOLDER, FileType
 from opambin.placement.parallel import in_parallel
 from opambin.relocate import engine
@@ -120,7 +121,12 @@ def stage(store: Store, manifests: Sequence[Manifest], target: Target) -> dict[s
 def _stage(store: Store, manifests: Sequence[Manifest], target: Target) -> dict[str, OpambinProblem]:
     problems: dict[str, OpambinProblem] = {}
     jobs: list[_Job] = []
+    folds = folds_names(Path(target.prefix, OPAMS_OWN))
     for manifest in manifests:
+        same = collision(entry.path for entry in manifest.files) if folds else None
+        if same:
+            problems[manifest.package.name] = OpambinProblem(f"{same[0]} and {same[1]} are one file here")
+            continue
         base = f"{target.staging}/{manifest.package.name}"
         _make_folders(base, manifest)
         _check_extra_files(store, manifest, problems)

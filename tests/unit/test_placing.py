@@ -294,6 +294,21 @@ def test_a_link_within_the_switch_is_followed(store: Store, prefix: Path) -> Non
 # Staging
 
 
+def test_names_that_are_one_here_take_out_their_package(
+    store: Store, prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that knows no case, a file could be written through a link of another spelling."""
+    bad = snapshot("bad", link("LIB", "/etc"), file(store, "lib/passwd"))
+    good = snapshot("good", file(store, "bin/good"))
+    assert stage(store, [bad], Target(str(prefix))) == {}, "here they are two"
+    shutil.rmtree(Target(str(prefix)).staging)
+    monkeypatch.setattr(placing, "folds_names", lambda _: True)
+    problems = stage(store, [bad, good], Target(str(prefix)))
+    assert {name: it.message for name, it in problems.items()} == {"bad": "LIB and lib are one file here"}
+    assert not (Target(str(prefix)).staging / "bad").exists()
+    assert (Target(str(prefix)).staging / "good/bin/good").exists()
+
+
 def test_a_damaged_object_takes_out_its_package_alone(store: Store, prefix: Path) -> None:
     bad, good = snapshot("bad", file(store, "bin/bad", b"bad")), snapshot("good", file(store, "bin/good"))
     entry = bad.files[0]
