@@ -1,0 +1,1 @@
+"""The pages of a published repository, for people: static files that need no server and nobody else's."""
