@@ -39,6 +39,7 @@ COMMANDS = {
     "tuf": "Keys and signatures of a published repository.",
     "gc": "Remove from the store what no snapshot needs, and snapshots that are too old or too many.",
     "keep": "Name snapshots that gc leaves alone.",
+    "remote": "Say which shared caches are used, and try them out.",
     "key": "Make, list, trust and revoke the keys that sign snapshots.",
     "env": "Print what a shell evaluates so that plain opam commands restore, too.",
     "stats": "Show hits, misses and what was saved, by day and package.",

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opambin.context import Context
-    from opambin.exchange.configured import Configured
     from opambin.exchange.signing import Signer
     from opambin.exchange.sources import Source
     from opambin.keyring import Keyring
+    from opambin.remotes_config import Configured
     from opambin.store.store import Store
     from opambin.trust.keys import SecretKey
     from opambin.trust.policy import Policy
@@ -26,9 +26,9 @@ REFRESH = "OPAMBIN_REFRESH"
 
 def may_have_remotes(environ: Mapping[str, str]) -> bool:
     """Tell without reading anything whether a remote may be configured."""
-    from opambin.exchange import configured
+    from opambin import remotes_config
 
-    return bool(environ.get(configured.VARIABLE)) or configured.path_of(environ).exists()
+    return bool(environ.get(remotes_config.VARIABLE)) or remotes_config.path_of(environ).exists()
 
 
 def open_shelf(context: Context) -> Shelf:
@@ -67,8 +67,8 @@ class Opened:
 
 def open_sources(environ: Mapping[str, str]) -> Opened:
     """Open every configured remote; none is asked for anything."""
-    from opambin.exchange.configured import configured
     from opambin.keyring import Keyring
+    from opambin.remotes_config import configured
 
     try:
         wanted = configured(environ)
@@ -100,7 +100,8 @@ def open_source(
     policy = policy_of(entry, keyring)
     if not write:
         policy.check()
-    remote = open_remote(entry.url, Access(write=write, environ=environ))
+    access = Access(write=write or entry.write, environ=environ, plain_http=entry.plain_http)
+    remote = open_remote(entry.url, access)
     return Source(entry.name, remote, policy, entry.priority, entry.write)
 
 
@@ -181,7 +182,7 @@ def choose(environ: Mapping[str, str], name: str | None, *, write: bool) -> Conf
     Raises:
         MisuseError: There is none.
     """
-    from opambin.exchange.configured import Configured, configured, default_trust
+    from opambin.remotes_config import Configured, configured, default_trust
 
     known = configured(environ)
     if name is not None and (":" in name or "/" in name):

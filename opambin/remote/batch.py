@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
@@ -33,10 +34,23 @@ def in_batch(read: Callable[[str], bytes | None], names: Iterable[str], workers:
         return answers
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(workers, len(wanted)), thread_name_prefix="remote") as pool:
-        waiting: list[tuple[str, Future[bytes | None]]] = [(name, pool.submit(read, name)) for name in wanted]
+    failed = threading.Event()
+
+    def unless_failed(name: str) -> bytes | None:
+        if failed.is_set():  # a worker must not take one more before the batch is called off
+            return None
         try:
-            for name, future in waiting:
+            return read(name)
+        except BadDataError:
+            raise
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(min(workers, len(wanted)), thread_name_prefix="remote") as pool:
+        waiting: dict[str, Future[bytes | None]] = {name: pool.submit(unless_failed, name) for name in wanted}
+        try:
+            for name, future in waiting.items():
                 _take(answers, name, future.result)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -43,10 +43,13 @@ class DirectoryRemote:
         write: Whether we may write. Then a missing directory is an empty one, and made by the first write;
             otherwise it is one that is not there (not mounted).
         workers: How many files of a batch are read at once.
+        sync: Whether a write waits for the disk. Without, a power failure may leave an empty file under a
+            name, and the first writer wins.
     """
 
-    def __init__(self, root: Path, *, write: bool = False, workers: int = 8) -> None:
+    def __init__(self, root: Path, *, write: bool = False, workers: int = 8, sync: bool = True) -> None:
         self.root = root
+        self._sync = sync
         self._write = write
         self._workers = workers
         self._swept = False
@@ -101,7 +104,7 @@ class DirectoryRemote:
             if not replace and final.exists():
                 return False
             with self._draft() as draft:
-                _write(draft, data)
+                _write(draft, data, sync=self._sync)
                 final.parent.mkdir(parents=True, exist_ok=True)
                 if replace:
                     draft.replace(final)
@@ -188,7 +191,7 @@ class DirectoryRemote:
             raise UnavailableError(f"{self.url}: {words}") from error
 
 
-def _write(draft: Path, data: bytes | Path) -> None:
+def _write(draft: Path, data: bytes | Path, *, sync: bool) -> None:
     # readable for whom the umask says; tempfile's 0600 would lock everybody else out
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     with os.fdopen(fd, "wb", buffering=0) as stream:
@@ -199,7 +202,8 @@ def _write(draft: Path, data: bytes | Path) -> None:
         else:
             with data.open("rb") as source:
                 shutil.copyfileobj(source, stream, PIECE)
-        os.fsync(fd)  # over NFS this is also what tells of a full disk
+        if sync:
+            os.fsync(fd)  # over NFS this is also what tells of a full disk
 
 
 def _link(draft: Path, final: Path) -> bool:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 1_000_000
 HELPER_SECONDS = 20
-DOCKER_HUB = "docker.io"
-HUB_KEY = "https://index.docker.io/v1/"  # under this name docker keeps the login for its own registry
 _TOKEN_USER = "<token>"  # noqa: S105 - what helpers say in place of a user when they return a token
 
 
@@ -53,7 +51,7 @@ def login_for(host: str, environ: Mapping[str, str]) -> Login | None:
     content = _read(path) if path is not None else {}
     helper = _section(content, "credHelpers").get(host) or content.get("credsStore")
     if isinstance(helper, str) and helper:
-        found = _ask(helper, HUB_KEY if host == DOCKER_HUB else host, environ)
+        found = _ask(helper, host, environ)
         if found is not None:
             return found
     for name, entry in _section(content, "auths").items():
@@ -73,8 +71,7 @@ def config_path(environ: Mapping[str, str]) -> Path | None:
 
 def _host_of(name: str) -> str:
     """Return the host that a key of the file is for: docker writes URLs, too."""
-    host = re.sub(r"^https?://", "", name).partition("/")[0]
-    return DOCKER_HUB if host == "index.docker.io" else host
+    return re.sub(r"^https?://", "", name).partition("/")[0]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from opambin.remote import ocimanifest
 from opambin.remote.batch import in_batch
 from opambin.remote.download import Download, read_part
 from opambin.remote.faults import RefusedError
-from opambin.remote.logins import DOCKER_HUB, login_for
+from opambin.remote.logins import login_for
 from opambin.remote.ociupload import Upload
 from opambin.remote.pools import is_loopback
 from opambin.remote.protocol import Answers, Entry, Span
@@ -53,8 +53,7 @@ class OciRemote:
         self._repository = parts.path.strip("/")
         self._url = f"oci://{host}/{self._repository}"
         plain = access.plain_http or is_loopback(parts.hostname or "")
-        server = "registry-1.docker.io" if host == DOCKER_HUB else host
-        self._base = f"{'http' if plain else 'https'}://{server}/v2/{self._repository}"
+        self._base = f"{'http' if plain else 'https'}://{host}/v2/{self._repository}"
         self._transport = Transport(self._base, access)
         self._transport.url = self._url
         self._keys = Keyring(self._transport, self._repository, lambda: login_for(host, access.environ))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     from opambin.remote.access import Access
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
-BACKOFF_SECONDS = 0.2  # then twice as long each time
+BACKOFF_SECONDS = 0.1  # then twice as long each time
+
+
+class _WholeHead(http.client.HTTPResponse):
+    """An answer whose head has to be whole: http.client takes one that breaks off for complete."""
+
+    def begin(self) -> None:
+        super().begin()
+        if self.headers.defects:
+            raise http.client.RemoteDisconnected("the head of the answer breaks off")
 
 
 class _Known:
@@ -32,6 +42,7 @@ class _Known:
     The duplicate of the socket stays the same under TLS, and shutting it shuts the connection itself.
     """
 
+    response_class: Any = _WholeHead
     _handle: socket.socket | None = None
 
     def _new_conn(self) -> socket.socket:
@@ -42,7 +53,12 @@ class _Known:
 
     def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's type depends on its version
         self._tell()
-        return super().getresponse()  # type: ignore[misc]  # the other base has it
+        found = super().getresponse()  # type: ignore[misc]  # the other base has it
+        term = current()
+        if term is not None and term.expired:  # what was shut looks like the end of a head
+            found.close()
+            raise TimeoutError
+        return found
 
     def close(self) -> None:
         super().close()  # type: ignore[misc]  # the other base has it

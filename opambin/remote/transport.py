@@ -301,6 +301,13 @@ def _body(response: BaseHTTPResponse, request: Request, limit: int) -> bytes:
         if not 200 <= response.status < 300:
             return b""
         raise too_long(request.url, limit)
+    if (
+        not got
+        and "Content-Length" not in response.headers
+        and not response.chunked
+        and response.status == 200
+    ):
+        raise ProtocolError("nothing came, and nothing says that this is all")
     return b"".join(pieces)
 
 

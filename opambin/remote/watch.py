@@ -49,10 +49,18 @@ class Term:
             self._end, self._left = time.monotonic() + self._left, None
 
     def uses(self, connection: socket.socket) -> None:
-        """Say which connection to shut; a duplicate of it, of which we are the owner."""
-        self._connection = connection
+        """Say which connection to shut when the time is over."""
+        self.close()
+        # http.client closes its own as soon as a head says that the connection ends with the body
+        self._connection = connection.dup()
         if self.expired:
             self._shut()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def end_if_over(self, now: float) -> None:
         """Shut the connection when the time is over."""
@@ -90,6 +98,7 @@ class Watch:
             _current.term = None
             with self._lock:
                 self._terms.discard(term)
+                term.close()
 
     def _run(self) -> None:
         idle = 0
@@ -101,9 +110,9 @@ class Watch:
                 if idle > 4:
                     self._thread = None
                     return
-            now = time.monotonic()
-            for term in terms:
-                term.end_if_over(now)
+                now = time.monotonic()
+                for term in terms:
+                    term.end_if_over(now)
 
 
 def current() -> Term | None:

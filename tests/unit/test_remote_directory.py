@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class TestDirectory(RemoteContract):
     @pytest.fixture
     def remote(self, tmp_path: Path) -> Remote:
-        return DirectoryRemote(tmp_path / "remote", write=True)
+        return DirectoryRemote(tmp_path / "remote", write=True, sync=False)
 
 
 class TestMemory(RemoteContract):
