@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from opambin.publish.signed.indexfile import write_index
 from opambin.publish.signed.keys import metadata_key, signer
 from opambin.publish.signed.profile import LIFETIMES, TopRole
 from opambin.publish.signed.rootfiles import draft_first, put_in_force
@@ -67,7 +68,7 @@ class Publisher:
         self, name: str, version: str, *, depends: str = "", base_url: str = "http://127.0.0.1:9"
     ) -> str:
         """Write a package with an archive; return the archive's path."""
-        data = f"archive of {name} {version}\n".encode() * 50
+        data = write_index({f"{name}/README": f"{name} {version}\n".encode() * 50})
         digest = hashlib.sha256(data).hexdigest()
         path = f"archives/{digest[:2]}/{digest[2:]}.tar.gz"
         self.write(path, data)

@@ -35,6 +35,7 @@ COMMANDS = {
     "pull": "Fetch snapshots from remotes into the store.",
     "push": "Put snapshots on a remote.",
     "verify-repo": "Verify a published repository: signatures, expiry, every file.",
+    "mirror": "Copy a published repository, or a part of it, verified.",
     "verify-update": "Verify an update of a repository, for opam.",
     "tuf": "Keys and signatures of a published repository.",
     "gc": "Remove from the store what no snapshot needs, and snapshots that are too old or too many.",

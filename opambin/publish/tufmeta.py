@@ -6,13 +6,13 @@ names of its versions, the index, and last the timestamp, which makes it count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from opambin.errors import MisuseError
 from opambin.publish.signed.accepting import accepted, in_force
-from opambin.publish.signed.contents import Contents, look_through, same
+from opambin.publish.signed.contents import Contents, Pending, look_through, same
 from opambin.publish.signed.delegating import Delegation, delegations
 from opambin.publish.signed.metafolder import MetadataFolder, check_parent
 from opambin.publish.signed.online import Current, Lists, Online, Pen, next_version
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from securesystemslib.signer import CryptoSigner
-    from tuf.api.metadata import Metadata, Root, Signed, TargetFile, Targets, Timestamp
+    from tuf.api.metadata import Metadata, Root, Signed, TargetFile, Targets
 
 RENEWED_AT = 0.5  # of a lifetime: what has less left is signed again along with the rest
 
@@ -41,12 +41,14 @@ class Wishes:
         delegate: Packages to hand to other publishers, or new keys of theirs.
         undelegate: Publishers to take them from.
         accept: What other publishers have signed: the bytes of their metadata, by publisher.
+        pending: What is about to be written besides, and is to be signed as if it were there.
     """
 
     renew: bool = False
     delegate: Sequence[Delegation] = ()
     undelegate: Sequence[str] = ()
     accept: Mapping[str, bytes] = field(default_factory=dict)
+    pending: Pending = field(default_factory=Pending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,22 @@ def sign_repository(
         UnavailableError: Something can't be read or written.
     """
     check_parent(repository)
+    new, signing = prepare(repository, signers, now, wishes)
+    for path, data in new.items():
+        replace_file(repository / path, data)
+    MetadataFolder(repository).prune()
+    return signing
+
+
+def prepare(
+    repository: Path, signers: Sequence[CryptoSigner], now: datetime, wishes: Wishes | None = None
+) -> tuple[Mapping[str, bytes], Signing]:
+    """Make what :func:`sign_repository` writes, for whoever writes it along with other files.
+
+    Returns:
+        The files by path, in the order in which they have to be written: metadata, index, catalogue, and
+        last the timestamp, which makes them count. And what that amounts to.
+    """
     wishes = wishes or Wishes()
     folder = MetadataFolder(repository)
     root = _usable_root(folder, now)
@@ -109,18 +127,15 @@ def sign_repository(
     _check_in_time(before, wishes.accept, now)
     theirs = before | accepted(current.targets, wishes.accept, before, now)
     known = current.targets.signed.targets if current.targets is not None else {}
-    contents = look_through(repository, known, theirs)
+    contents = look_through(repository, known, theirs, wishes.pending)
     targets = _next_targets(current, contents, wishes, pen)
-    fresh = targets is current.targets and not wishes.accept and not wishes.renew
-    if fresh and _site_is_same(current, contents) and not _is_due(current, pen):
-        written: tuple[str, ...] = ()
-    else:
-        new = Online(folder, current, contents, pen).make(Lists(targets, theirs, wishes.accept))
-        written = _write(repository, folder, new)
-        current = replace(current, timestamp=folder.timestamp())
     count = len(contents.own) + len(contents.site) + sum(len(it.signed.targets) for it in theirs.values()) + 1
-    timestamp = cast("Metadata[Timestamp]", current.timestamp)
-    return Signing(written, count, timestamp.signed.version, timestamp.signed.expires)
+    fresh = targets is current.targets and not wishes.accept and not wishes.renew
+    timestamp = current.timestamp
+    if timestamp is not None and fresh and _site_is_same(current, contents) and not _is_due(current, pen):
+        return {}, Signing((), count, timestamp.signed.version, timestamp.signed.expires)
+    new, made = Online(folder, current, contents, pen).make(Lists(targets, theirs, wishes.accept))
+    return new, Signing(tuple(new), count, made.version, made.expires)
 
 
 def _check_in_time(
@@ -173,14 +188,6 @@ def _next_targets(current: Current, contents: Contents, wishes: Wishes, pen: Pen
     metadata = Metadata(signed)
     sign(metadata, pen.root, TopRole.TARGETS, pen.signers)
     return metadata
-
-
-def _write(repository: Path, folder: MetadataFolder, new: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Write everything in the order given, in which the timestamp comes last."""
-    for path, data in new.items():
-        replace_file(repository / path, data)
-    folder.prune()
-    return tuple(new)
 
 
 def _site_is_same(current: Current, contents: Contents) -> bool:

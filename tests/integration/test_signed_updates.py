@@ -243,3 +243,26 @@ def test_not_asked_without_anchors(client: Client) -> None:
     repack(client.publisher.folder, **{"packages/evil/evil.1/opam": b'opam-version: "2.0"\n'})
     assert client.world.opam("update", "--repositories", plain, code=None).code == 0
     assert client.update().code == REFUSED
+
+
+def test_archives_from_a_mirror(client: Client, server: Running) -> None:
+    # the publisher's own server is gone: opam looks for archives by digest in its archive-mirrors
+    name = f"m{next(_numbers)}"
+    far = Publisher.make(server.root.parent / f"{name}-far", base_url="http://127.0.0.1:9/gone")
+    mirrored = Client(client.world, far, f"{server.url}/{name}", name)
+    copied = client.world.opam_bin(
+        "mirror", str(far.folder), str(server.root / name), "--anchor", far.anchors[0]
+    )
+    assert "2 packages" in copied.out
+    assert "Initialised" in mirrored.follow().text
+    config = client.world.root / "config"
+    before = config.read_text()  # `opam option` knows the field from 2.2 on
+    config.write_text(f'{before}archive-mirrors: ["{server.url}/{name}/cache"]\n')
+    try:
+        client.world.opam("switch", "create", name, "--empty", f"--repos={name}")
+        done = client.world.opam("install", "--switch", name, "--download-only", "beta")
+        assert "alpha.1" in done.text
+    finally:
+        config.write_text(before)
+    asked = [line for line in server.requests() if f"/{name}/cache/sha256/" in line]
+    assert len(asked) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ import pytest
 from signedrepo import NOW, Publisher
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
+from opambin.publish.catalogue import NAME, Catalogue, Mode
+from opambin.publish.signed.contents import Pending
 from opambin.publish.signed.indexfile import read_index
 from opambin.publish.signed.metafolder import MetadataFolder, parse
-from opambin.publish.tufmeta import Wishes, check_signers, is_signed, sign_repository
+from opambin.publish.tufmeta import Wishes, check_signers, is_signed, prepare, sign_repository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,5 +188,31 @@ def test_full_disk_leaves_what_was_published(published: Publisher, monkeypatch: 
     assert published.sign().timestamp == 2
 
 
-def test_wishes_do_nothing_by_default() -> None:
-    assert not Wishes().renew
+def test_what_is_about_to_be_written_is_signed_as_if_it_were_there(
+    published: Publisher, tmp_path: Path
+) -> None:
+    later = Publisher(tmp_path / "later", published.keys)
+    published.copy(later.folder)
+    archive = later.package("gamma", "2")
+    (later.folder / "packages/beta/beta.1/opam").unlink()
+    new: dict[str, bytes | Path] = {
+        archive: later.folder / archive,
+        "packages/gamma/gamma.2/opam": (later.folder / "packages/gamma/gamma.2/opam").read_bytes(),
+    }
+    wishes = Wishes(pending=Pending(new, ["packages/beta/beta.1/opam"]))
+    before = bytes_below(published.folder)
+    signers = published.keys.signers("targets", "online")
+    made, signing = prepare(published.folder, signers, NOW, wishes)
+    assert bytes_below(published.folder) == before
+    assert list(made) == list(signing.written) == list(later.sign().written)
+    assert made == {path: (later.folder / path).read_bytes() for path in made}
+
+
+def test_the_catalogue_names_the_signed_index(published: Publisher) -> None:
+    catalogue = Catalogue("http://127.0.0.1", Mode.ALONE, 1, 1, "0" * 64, "0" * 64)
+    published.write(NAME, catalogue.render())
+    written = published.sign().written
+    assert written.index("index.tar.gz") < written.index(NAME) < written.index("tuf/timestamp.json")
+    digest = hashlib.sha256((published.folder / "index.tar.gz").read_bytes()).hexdigest()
+    assert Catalogue.parse((published.folder / NAME).read_bytes()).index_sha256 == digest
+    assert published.sign().written == ()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
+from opambin.publish.catalogue import NAME as CATALOGUE
 from opambin.publish.signed.profile import (
+    CACHE,
     FOLDER,
     INDEX,
     archive_digest,
@@ -19,7 +21,7 @@ from opambin.publish.signed.profile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from tuf.api.metadata import Metadata, TargetFile, Targets
@@ -36,16 +38,41 @@ class Contents:
         site: What ``site`` signs, without the index.
         indexed: The content of what belongs into the index.
         tops: Names at the top of the folder that ``site`` signs.
+        catalogue: The content of the catalogue; None where there is none.
     """
 
     own: dict[str, TargetFile]
     site: dict[str, TargetFile]
     indexed: dict[str, bytes]
     tops: tuple[str, ...]
+    catalogue: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is about to be written to a repository, and is to be signed as if it were there.
+
+    Attributes:
+        new: Bytes, or a file with them, by path.
+        gone: Paths that will be removed.
+    """
+
+    new: Mapping[str, bytes | Path] = field(default_factory=dict)
+    gone: Collection[str] = ()
+
+    def over(self, repository: Path) -> Iterator[tuple[str, bytes | Path]]:
+        """Yield what every published file will be, but for the metadata and the index."""
+        for path, place in files(repository):
+            if path not in self.new and path not in self.gone:
+                yield path, place
+        yield from ((path, it) for path, it in self.new.items() if path != INDEX)
 
 
 def look_through(
-    repository: Path, known: Mapping[str, TargetFile], publishers: Mapping[str, Metadata[Targets]]
+    repository: Path,
+    known: Mapping[str, TargetFile],
+    publishers: Mapping[str, Metadata[Targets]],
+    pending: Pending,
 ) -> Contents:
     """Look at every file of a repository; what begins with a dot is passed over.
 
@@ -54,6 +81,7 @@ def look_through(
         known: What was signed before. An archive of the same length is not hashed again: a wrong one would
             only keep the digest that its name promises, and clients would refuse it.
         publishers: What other publishers have signed, by role.
+        pending: What is about to be written.
 
     Raises:
         BadDataError: A file of another publisher is not what that one signed, or an archive is not what its
@@ -64,11 +92,14 @@ def look_through(
     theirs = {path: (role, it) for role, md in publishers.items() for path, it in md.signed.targets.items()}
     found: dict[str, TargetFile] = {}
     indexed: dict[str, bytes] = {}
-    for path, entry in files(repository):
+    catalogue: bytes | None = None
+    for path, entry in pending.over(repository):
         content = _content(entry) if is_indexed(path) else None
         found[path] = _target(path, entry, content, known.get(path))
         if content is not None:
             indexed[path] = content
+        if path == CATALOGUE:
+            catalogue = _content(entry)
     problems = [
         f"{path} is not what {role} has signed" if path in found else f"{path}, signed by {role}, is missing"
         for path, (role, signed) in theirs.items()
@@ -82,7 +113,8 @@ def look_through(
     for path, target in found.items():
         if path not in theirs:
             (own if is_installed_from(path) and path not in for_site else site)[path] = target
-    return Contents(own, site, indexed, tuple(sorted({path.split("/")[0] for path in site})))
+    tops = tuple(sorted({path.split("/")[0] for path in site}))
+    return Contents(own, site, indexed, tops, catalogue)
 
 
 def same(left: TargetFile, right: TargetFile) -> bool:
@@ -109,7 +141,9 @@ def files(repository: Path) -> Iterator[tuple[str, Path]]:
         place = repository / os.path.relpath(folder, repository)
         relative = place.relative_to(repository).as_posix()
         lead = "" if relative == "." else f"{relative}/"
-        below[:] = sorted(it for it in below if not it.startswith(".") and f"{lead}{it}" != FOLDER)
+        below[:] = sorted(
+            it for it in below if not it.startswith(".") and f"{lead}{it}" not in {FOLDER, CACHE}
+        )
         for name in sorted(names) + [it for it in below if (place / it).is_symlink()]:
             if (place / name).is_symlink():
                 raise MisuseError(f"{place / name}: a symbolic link can't be published under a signature")
@@ -124,11 +158,11 @@ def target_of(path: str, data: bytes) -> TargetFile:
     return TargetFile(len(data), {"sha256": hashlib.sha256(data).hexdigest()}, path)
 
 
-def _target(path: str, place: Path, content: bytes | None, before: TargetFile | None) -> TargetFile:
+def _target(path: str, place: Path | bytes, content: bytes | None, before: TargetFile | None) -> TargetFile:
     from tuf.api.metadata import TargetFile
 
-    if content is not None:
-        return target_of(path, content)
+    if content is not None or isinstance(place, bytes):
+        return target_of(path, place if isinstance(place, bytes) else content or b"")
     length = place.stat().st_size
     if is_archive(path) and before is not None and before.length == length:
         return TargetFile(length, dict(before.hashes), path)
@@ -146,7 +180,9 @@ def _digest(place: Path) -> str:
         raise UnavailableError(f"{place}: {error.strerror}") from error
 
 
-def _content(place: Path) -> bytes:
+def _content(place: Path | bytes) -> bytes:
+    if isinstance(place, bytes):
+        return place
     try:
         return place.read_bytes()
     except OSError as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from opambin.publish.catalogue import NAME as CATALOGUE
+from opambin.publish.catalogue import Catalogue
 from opambin.publish.signed.contents import target_of
 from opambin.publish.signed.indexfile import write_index
 from opambin.publish.signed.metafolder import render
@@ -72,8 +74,8 @@ class Online:
     def __init__(self, folder: MetadataFolder, current: Current, contents: Contents, pen: Pen) -> None:
         self.folder, self.current, self.contents, self.pen = folder, current, contents, pen
 
-    def make(self, lists: Lists) -> dict[str, bytes]:
-        """Return every file that is to be written, by path, in the order in which they are.
+    def make(self, lists: Lists) -> tuple[dict[str, bytes], Timestamp]:
+        """Return every file that is to be written, by path, in order; and the timestamp.
 
         The snapshot names the site's list by its version alone: that list names the index, and the index
         holds the snapshot.
@@ -90,7 +92,8 @@ class Online:
         inside = {f"{name}.json": data for name, data in lists_bytes.items()}
         inside |= {"snapshot.json": render(snapshot), "timestamp.json": render(timestamp)}
         index = self._index(inside)
-        site = self._site(lists.targets.signed, index, site_version)
+        catalogue = self._catalogue(index)
+        site = self._site(lists.targets.signed, {INDEX: index, **catalogue}, site_version)
         new = {
             f"{lists.theirs[name].signed.version}.{name}.json": data for name, data in lists.offered.items()
         }
@@ -98,8 +101,8 @@ class Online:
             new[f"{lists.targets.signed.version}.targets.json"] = lists_bytes["targets"]
         new[f"{site_version}.{SITE}.json"] = render(site)
         new[f"{snapshot.signed.version}.snapshot.json"] = inside["snapshot.json"]
-        files = {f"{FOLDER}/{name}": data for name, data in new.items()} | {INDEX: index}
-        return files | {f"{FOLDER}/timestamp.json": inside["timestamp.json"]}
+        files = {f"{FOLDER}/{name}": data for name, data in new.items()} | {INDEX: index, **catalogue}
+        return files | {f"{FOLDER}/timestamp.json": inside["timestamp.json"]}, timestamp.signed
 
     def _bytes_of_targets(self, lists: Lists) -> bytes:
         if lists.targets is self.current.targets:
@@ -142,10 +145,17 @@ class Online:
         metadata = {f"{FOLDER}/{name}": data for name, data in {**roots, **inside}.items()}
         return write_index(self.contents.indexed | metadata)
 
-    def _site(self, targets: Targets, index: bytes, version: int) -> Metadata[Targets]:
+    def _catalogue(self, index: bytes) -> dict[str, bytes]:
+        """Return the catalogue, which has to name the index; nothing where there is none."""
+        if self.contents.catalogue is None:
+            return {}
+        found = Catalogue.parse(self.contents.catalogue)
+        return {CATALOGUE: replace(found, index_sha256=hashlib.sha256(index).hexdigest()).render()}
+
+    def _site(self, targets: Targets, made: Mapping[str, bytes], version: int) -> Metadata[Targets]:
         from tuf.api.metadata import Metadata, Targets
 
-        files = self.contents.site | {INDEX: target_of(INDEX, index)}
+        files = self.contents.site | {path: target_of(path, data) for path, data in made.items()}
         expires = expiry(self.pen.now, lifetime(self.pen.root, TopRole.SNAPSHOT))
         found = Metadata(Targets(version, SPEC_VERSION, expires, files))
         sign(found, targets, SITE, self.pen.signers)

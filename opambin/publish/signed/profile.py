@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FOLDER = "tuf"  # of the metadata, in a published repository
 INDEX = "index.tar.gz"
 SITE = "site"
+CACHE = "cache"  # archives under the names that opam's archive-mirrors have; never signed, never published
 ARCHIVES = "archives"
 ARCHIVE_PATTERN = "archives/??/*.tar.gz"
 PACKAGE_DEPTHS = ("*/*", "*/*/*")  # opam files, and files beside them
