@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, IncompleteError
-from opambin.relocate import crcs, machofile
+from opambin.relocate import camlobj, crcs, machofile
+from opambin.relocate.camlunits import IMPLEMENTATION
 from opambin.relocate.identity import identity
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from opambin.relocate.analysis import Analysis
 
 _UNIT_SUFFIX = ".cmx"
+STDLIB = (IMPLEMENTATION, "Stdlib")
+"""What only a compiler provides. It is linked from nothing but its own units."""
 MARKER = "renaming"
 """A file of the session's folder: live files are being written of which all must be, or none."""
 
@@ -44,6 +47,8 @@ def rename(prefix: str, look: Look) -> None:
         return
     try:
         changed = crcs.renaming(_unit(prefix, seen) for seen in native)
+        if changed and STDLIB in {(symbol.kind, symbol.name) for symbol in look.provides}:
+            changed |= _of_programs(prefix, look)
         new = _renamed(prefix, look, changed) if changed else {}
     except BadDataError:
         return
@@ -52,6 +57,24 @@ def rename(prefix: str, look: Look) -> None:
     look.provides = {crcs.renamed_symbol(symbol, changed) for symbol in look.provides}
     look.imports = {crcs.renamed_symbol(symbol, changed) for symbol in look.imports}
     look.renamed = bool(new)
+
+
+def _of_programs(prefix: str, look: Look) -> dict[bytes, bytes]:
+    """Return canonical CRCs of the units of a compiler's own programs that have no ``.cmx``.
+
+    Other packages' programs are linked from units of packages below them, too, whose CRCs have to stay.
+    """
+    known = {bytes.fromhex(symbol.value) for symbol in look.provides if symbol.kind == IMPLEMENTATION}
+    found: dict[bytes, bytes] = {}
+    for seen in look.seen:
+        if seen.analysis is None:
+            continue
+        content = _content(prefix, seen)
+        if crcs.may_hold_crcs(content) and not camlobj.recognises(content):
+            for name, crc in crcs.linked(content):
+                if crc not in known:
+                    found.setdefault(crc, crcs.alone(seen.path, name))
+    return found
 
 
 def _unit(prefix: str, seen: Seen) -> crcs.Unit:

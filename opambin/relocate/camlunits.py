@@ -71,7 +71,7 @@ def _of_object(data: bytes) -> Units:
 
 def _of_library(data: bytes) -> Units:
     (members,), _ = read_fields(data, camlobj.descriptor_offset(data), 1)
-    imports = [symbol for member in _items(members) for symbol in _imports_of_object(member)]
+    imports = [symbol for member in items(members) for symbol in _imports_of_object(member)]
     return _units((), imports)
 
 
@@ -85,7 +85,7 @@ def _of_native_library(data: bytes) -> Units:
     (members,), _ = read_fields(data, camlobj.MAGIC_LENGTH, 1)
     provides: list[Symbol] = []
     imports: list[Symbol] = []
-    for member in _items(members):
+    for member in items(members):
         unit, crc = _pair(member)
         provides.append(_symbol(IMPLEMENTATION, _fields(unit, 5)[0], crc))
         imports += _imports_of_native(unit)
@@ -114,7 +114,7 @@ def _imports_of_native(unit: Node) -> Iterator[Symbol]:
 
 
 def _symbols(kind: str, crcs: Node) -> Iterator[Symbol]:
-    for item in _items(crcs):
+    for item in items(crcs):
         name, crc = _pair(item)
         yield _symbol(kind, name, b"" if crc == 0 else _fields(crc, 1)[0])
 
@@ -141,8 +141,12 @@ def _pair(node: Node) -> list[Node]:
     return fields
 
 
-def _items(node: Node) -> Iterator[Node]:
-    """Yield the elements of an OCaml list."""
+def items(node: Node) -> Iterator[Node]:
+    """Yield the elements of an OCaml list.
+
+    Raises:
+        BadDataError: It is none, or has no end.
+    """
     for _ in range(MAX_UNITS):
         if node == 0:
             return

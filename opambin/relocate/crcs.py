@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.relocate import arfile, camlobj, elf, machofile
-from opambin.relocate.camlunits import CRC_LENGTH, IMPLEMENTATION, units
+from opambin.relocate.camlunits import CRC_LENGTH, IMPLEMENTATION, items, units
 from opambin.relocate.marshalheader import MAGIC as VALUE_MAGIC
 from opambin.relocate.marshalheader import read_header
+from opambin.relocate.unmarshal import read_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from opambin.model import Symbol
+    from opambin.relocate.marshalheader import Header
 
     Renaming = Mapping[bytes, bytes]
 
@@ -163,6 +165,14 @@ def _in_native(content: bytes, finder: re.Pattern[bytes], changed: Renaming) -> 
     """Rename in the marshalled values of native code; an archive is searched as a whole."""
     parts: list[bytes] = []
     done = 0
+    for header in _values(content):
+        parts += (content[done : header.body], _in_values(content[header.body : header.end], finder, changed))
+        done = header.end
+    return b"".join([*parts, content[done:]]) if parts else content
+
+
+def _values(content: bytes) -> Iterator[Header]:
+    """Yield the headers of the uncompressed values in native code."""
     at = content.find(VALUE_MAGIC)
     while at >= 0:
         try:
@@ -172,13 +182,34 @@ def _in_native(content: bytes, finder: re.Pattern[bytes], changed: Renaming) -> 
             at = content.find(VALUE_MAGIC, at + 1)
             continue
         if not header.compressed:
-            parts += [
-                content[done : header.body],
-                _in_values(content[header.body : header.end], finder, changed),
-            ]
-            done = header.end
+            yield header
         at = content.find(VALUE_MAGIC, header.end)
-    return b"".join([*parts, content[done:]]) if parts else content
+
+
+def linked(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and CRC of the units that a program of native code says it was linked from.
+
+    Its ``caml_globals_map`` is a list of (name, CRC of the interface, CRC of the implementation, symbols).
+    Both CRCs are options.
+    """
+    for header in _values(content):
+        try:
+            table = list(items(read_value(content, header.start)[0]))
+        except BadDataError:
+            continue
+        for row in table:
+            match row:
+                case [bytes(name), _, [bytes(crc)], _] if len(crc) == CRC_LENGTH:
+                    yield name, crc
+
+
+def alone(path: str, name: bytes) -> bytes:
+    """Return a canonical CRC for a unit that is in the program at ``path`` and has no ``.cmx``.
+
+    Nobody can be compiled against it, so it only has to differ from all others.
+    """
+    text = b"opam-bin unit\0" + path.encode("utf-8", "surrogateescape") + b"\0" + name
+    return hashlib.md5(text, usedforsecurity=False).digest()
 
 
 def _in_values(content: bytes, finder: re.Pattern[bytes], changed: Renaming) -> bytes:

@@ -15,6 +15,7 @@ from opambin import canonicalcrcs
 from opambin.errors import IncompleteError
 from opambin.hooks import MUST_FAIL
 from opambin.looking import Look, Seen
+from opambin.model import Symbol
 from opambin.provided import file_symbols
 from opambin.relocate.analysis import analyse
 from opambin.relocate.engine import canonicalise
@@ -119,6 +120,24 @@ def test_builds_at_two_prefixes_are_equal_and_fit_to_each_other(trees: tuple[Tre
     assert looks[0].provides == looks[1].provides
     assert looks[0].imports == looks[1].imports
     assert identities(looks[0]) == identities(looks[1])
+
+
+@needs_ocaml
+@requires_ocamlopt
+@pytest.mark.parametrize("compiler", [True, False])
+def test_a_program_of_a_compiler_may_be_linked_from_a_unit_that_is_not_installed(
+    trees: tuple[Tree, Tree], compiler: bool
+) -> None:
+    looks = []
+    for tree in trees:
+        (tree.prefix / "main.cmx").unlink()
+        look = tree.look()
+        look.provides |= {Symbol("cmx", "Stdlib", "00" * 16)} if compiler else set()
+        canonicalcrcs.rename(str(tree.prefix), look)
+        looks.append(identities(look))
+    assert {path for path, digest in looks[0].items() if digest != looks[1][path]} == (
+        set() if compiler else {"main"}
+    )
 
 
 @needs_ocaml

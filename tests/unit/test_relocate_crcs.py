@@ -142,3 +142,17 @@ def test_kinds_of_files_that_are_searched(data: bytes, expected: bool) -> None:
 )
 def test_symbols(symbol: Symbol, value: str) -> None:
     assert crcs.renamed_symbol(symbol, CHANGED) == Symbol(symbol.kind, symbol.name, value)
+
+
+def test_the_units_of_a_program() -> None:
+    table = marshalled(
+        [(b"Where", (b"i" * 16,), (A,), [b"Where"]), (b"Lazy", 0, 0, []), (b"Short", 0, (b"x",), [])]
+    )
+    data = b"\x7fELF" + marshalled((1, 2)) + table + marshalled([b"no row", (A,)]) + table[:-1]
+    assert list(crcs.linked(data)) == [(b"Where", A)]
+
+
+def test_crcs_of_units_without_a_file_differ_by_program_and_name() -> None:
+    made = [crcs.alone(path, name) for path in ("bin/a", "bin/b") for name in (b"Main", b"Other")]
+    assert len(set(made)) == 4
+    assert {len(crc) for crc in made} == {16}
