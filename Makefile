@@ -4,7 +4,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup dev demo test lint unit integration medium compiler format clean
+.PHONY: help setup dev demo test lint unit integration medium compiler selftest format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,10 @@ medium: ## the long integration run (many packages; the C libraries that they wa
 compiler: ## a compiler that opam builds and tools on top, moved and used (20 minutes; OPAMBIN_TEST_SET=full: 40)
 	@scripts/setup --dev --medium
 	@$(PYTEST) tests/integration/test_compiler.py
+
+selftest: ## what relocation can't see in a corpus and a compiler, into docs/relocation-selftest.md (an hour; OPAMBIN_TEST_WORLD is kept)
+	@scripts/setup --dev --medium
+	@OPAMBIN_SELFTEST_TABLE=docs/relocation-selftest.md $(PYTEST) tests/integration/test_selftest_corpus.py
 
 format: dev ## let ruff rewrite the files
 	@$(BIN)/ruff check --quiet --fix .

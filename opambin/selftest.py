@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,9 +135,9 @@ def _selftest(context: Context, subject: Subject, work: Path, tell: Callable[[st
     problems = _build_all(context, subject, [again, longer], tell)
     made = again.manifests
     first = Try(work / "a")
-    lacking = [package for package, manifest in made.items() if not _stored(context, manifest)]
+    lacking = tuple(str(package) for package, found in made.items() if not _stored(context, found))
     if lacking:
-        problems |= _build_all(context, subject, [first], tell)
+        problems |= _build_all(context, replace(subject, names=lacking), [first], tell)
     findings = [
         Finding(str(name), "", "not built", reason)
         for name, reason in sorted(problems.items())
