@@ -13,6 +13,7 @@ from opambin.model import Bound, Edit, Symbol
 from opambin.provided import BYTECODE_SUFFIXES, bytecode_alone, file_symbols
 from opambin.relocate import analysis, symbolversions
 from opambin.relocate.dynamic import needed_libraries
+from opambin.relocate.spelling import escaped
 
 if TYPE_CHECKING:
     from opambin.context import Context
@@ -83,6 +84,9 @@ def look_at(context: Context, files: FileList, before: PrefixIndex | None, *, ke
         OSError: A file can't be read.
     """
     look = Look()
+    odd = escaped(context.spelling.canonical, ascii_only=True)
+    if odd:
+        look.bound.append(Bound(".", f"some files may hold the prefix in another form, because of {odd!r}"))
     links: dict[tuple[int, int], str] = {}
     for path in files.added:
         seen = Seen(path, os.lstat(f"{context.prefix}/{path}"))

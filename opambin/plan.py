@@ -19,6 +19,7 @@ from opambin.opam import formula
 from opambin.opam.buildfields import cares_for_tests
 from opambin.opam.interpolation import as_text
 from opambin.opam.switchfiles import PackageConfig
+from opambin.relocate.spelling import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -279,6 +280,9 @@ def refusal(manifest: Manifest, chosen: Mapping[PackageName, Provided], site: Si
                 return f"bound to the prefix it was built at by {bound.path}: {bound.reason}"
         elif len(site.prefix.encode()) > bound.max_prefix:
             return f"{bound.path} can't hold a prefix of more than {bound.max_prefix} bytes: {bound.reason}"
+    odd = escaped(site.prefix.encode("utf-8", "surrogateescape"))
+    if odd and manifest.prefix != site.prefix and any(entry.occurrences for entry in manifest.files):
+        return f"scripts and makefiles could not name {site.prefix}, because of {odd!r}"
     for wanted in manifest.imports:
         reason = _unmet(wanted, chosen.get(wanted.provider), site.machine)
         if reason:

@@ -30,6 +30,7 @@ from opambin.opam.lock import SwitchLock
 from opambin.opam.root import Root
 from opambin.opam.switch import LOCAL, locate
 from opambin.opam.switchlist import is_local
+from opambin.relocate.spelling import escaped
 from opambin.restore import journal_of
 from opambin.session.folder import Session
 
@@ -54,9 +55,6 @@ RESERVED = frozenset(
     )
 )
 """Names in opam's root that no switch can have."""
-UNSAFE = frozenset(" \"'\\$`#;&|<>()*?[]{}!:%")
-"""What means something to shells, make, opam or in lists of folders: a text that holds a path without
-them may not stand one with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +169,8 @@ def plan_entry(context: Context, wanted: Wanted) -> Entry:
     new, old = str(prefix), context.prefix
     if Path(wanted.new).name == LOCAL and "/" in wanted.new:
         raise MisuseError(f"give the folder that {LOCAL} shall be in: {Path(wanted.new).parent}")
-    odd = sorted(set(new) & UNSAFE - set(old))
-    if not wanted.new or not new.isprintable() or odd:
+    odd = sorted(set(escaped(os.fsencode(new))) - set(old))
+    if not wanted.new or odd:
         why = f": scripts and makefiles could not name {new}, because of {odd[0]!r}" if odd else ""
         raise MisuseError(f"{wanted.new!r} is no place for a switch{why}")
     if name in RESERVED:

@@ -32,7 +32,7 @@ from opambin.relocate.located import Located
 from opambin.relocate.spelling import BUILD_DIRECTORY_MARKER, Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, Spelling, str], Located]], ...] = (
     (bytecode.recognises, bytecode.locate),
@@ -86,6 +86,7 @@ def analyse(
     if not _suspicious(data, spelling):
         return Analysis(None, (), (), identity(data), 0)
     found = _checked(data, _located(data, spelling, path, keep_length=keep_length), path)
+    found = replace(found, bound=(*found.bound, *_respelled(data, spelling, path)))
     content = found.content if found.content != data else None
     return Analysis(content, found.occurrences, found.bound, identity(found.content), found.leaks)
 
@@ -211,6 +212,27 @@ def _compressed_hits(data: bytes, spelling: Spelling) -> int:
         count += tokens.count(spelling.padded) + tokens.count(spelling.canonical)
         at = data.find(marshal.COMPRESSED_MAGIC, after)
     return count
+
+
+def _respelled(data: bytes, spelling: Spelling, path: str) -> Iterator[Bound]:
+    """Refuse the prefix with slashes that neither of its spellings has, where it is needed."""
+    if informational(path):
+        return
+    for at in spelling.respelled(data):
+        if _loaded(data, at):
+            yield Bound(path, f"the prefix at byte {at} is spelled with other slashes")
+            return
+
+
+def _loaded(data: bytes, at: int) -> bool:
+    """Tell whether the byte at ``at`` is not in a section that is there for debuggers alone."""
+    if not data.startswith(elf.MAGIC):
+        return True
+    try:
+        section = elf.parse(data).index().at(at)
+    except BadDataError:
+        return True
+    return section is None or section.allocated
 
 
 def _checked(data: bytes, found: Located, path: str) -> Located:

@@ -43,6 +43,7 @@ _VALUES = (b"DATA", b"SYMB", b"CRCS")
 _DEBUG = b"DBUG"
 _SHEBANG_MAX = 127  # bytes with "#!"; Linux before 5.1, and what OCaml itself goes by
 _SCRIPT = b'#!/bin/sh\nexec \'%s\' "$0" "$@"\n'
+_QUOTE = rb"'\''"  # a quote inside of quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +196,15 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
     table = sections(content)
     if table is None:
         raise BadDataError("bytecode program", "no table of sections")
+    quoted = target.replace(b"'", _QUOTE) if content.startswith(_SCRIPT.partition(b"%s")[0]) else target
     text = of_kind(occurrences, Kind.TEXT)
     others = [occurrence for occurrence in occurrences if occurrence.kind is not Kind.TEXT]
-    changes = [*text_changes(content, text, target), *marshalwrite.changes(content, others, target)]
+    heads = [occurrence for occurrence in text if occurrence.offset < table.start]
+    changes = [
+        *text_changes(content, heads, quoted),
+        *text_changes(content, text[len(heads) :], target),
+        *marshalwrite.changes(content, others, target),
+    ]
     launcher = [change for change in changes if change.end <= table.start]
     inside = [change for change in changes if change.end > table.start]
     if launcher and _is_native(content):
@@ -225,4 +232,4 @@ def _launcher(head: bytes) -> bytes:
         return head
     if len(line) <= _SHEBANG_MAX and not set(command) & set(b" \t"):
         return head
-    return _SCRIPT % command.replace(b"'", rb"'\''")
+    return _SCRIPT % command.replace(b"'", _QUOTE)

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 PATH_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+~-")
 """Bytes that continue a path component; any other byte, and the end of the data, is a boundary."""
 
+ESCAPED = frozenset(b" \t\"'\\$`#;&|<>()*?[]{}!:%")
+"""Bytes of a prefix that scripts, makefiles or program texts write in another way, or can't write at all."""
+
 BUILD_DIRECTORY_MARKER = b"/.opam-switch/"
 BUILD_DIRECTORIES = (b"build", b"sources")
 """Folders under the marker that are gone after the installation: what names them is informational."""
 
 _SLASH = 0x2F
+_PATH_CHARACTERS = frozenset(bytes([byte]) for byte in PATH_BYTES)
 _LEFT_CONTEXT = 24  # bytes; longer than any compiler flag that is glued to its path
 _GLUED_FLAG = re.compile(rb"(?:\A|[^A-Za-z0-9._+~/-])-[A-Za-z]{1,12}\Z")
-_FILE_URL = b"file://"
+_ADDRESS = re.compile(rb"(?<![A-Za-z0-9/+.-])[A-Za-z][A-Za-z0-9+.-]*:\Z")
 _ESCAPES = (b"\\n", b"\\t", b"\\r")
 
 
@@ -48,6 +52,20 @@ def pad(prefix: bytes, length: int = PADDED_LENGTH) -> bytes:
         raise MisuseError(f"not a canonical absolute path: {prefix!r}")
     parent, _, leaf = prefix.rpartition(b"/")
     return parent + b"/" * max(1, length - len(parent) - len(leaf)) + leaf
+
+
+def escaped(prefix: bytes, *, ascii_only: bool = False) -> str:
+    """Return the characters of a prefix that some files may hold in another form, each once.
+
+    Args:
+        prefix: Canonical.
+        ascii_only: Whether bytes that are not ASCII count: OCaml writes them as numbers in program texts.
+    """
+    text = prefix.decode("utf-8", "surrogateescape")
+    odd = {char for char in text if ord(char) in ESCAPED or not char.isprintable()}
+    if ascii_only:
+        odd |= {char for char in text if not char.isascii()}
+    return "".join(sorted(odd))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +111,29 @@ class Spelling:
 
     def touches(self, data: bytes) -> bool:
         """Tell quickly whether a spelling may stand in ``data``; boundaries are not looked at."""
-        return self.canonical in data or self.padded in data
+        return self.canonical in data or self.padded in data or self._may_be_respelled(data)
+
+    def _may_be_respelled(self, data: bytes) -> bool:
+        parent = self.canonical.rpartition(b"/")[0]
+        return bool(parent) and parent + b"//" in data
+
+    def respelled(self, data: bytes) -> Iterator[int]:
+        """Yield where the prefix stands with another number of slashes before its last component.
+
+        Somebody joined two paths; it is the same directory, but neither of the spellings that are replaced.
+        """
+        if not self._may_be_respelled(data):
+            return
+        parent, _, leaf = self.canonical.rpartition(b"/")
+        for match in re.finditer(re.escape(parent) + b"//+" + re.escape(leaf), data):
+            at, end = match.span()
+            other = end - at != len(self.padded) and left_boundary(data, at)
+            if (
+                other
+                and data[end : end + 1] not in _PATH_CHARACTERS
+                and not self.in_build_directory(data, end)
+            ):
+                yield at
 
     def hits(self, data: bytes, start: int = 0, end: int | None = None) -> Iterator[Hit]:
         """Find both spellings at path boundaries, by rising offset.
@@ -110,7 +150,11 @@ class Spelling:
                 if left_boundary(data, at)
             ]
             found.sort(key=lambda hit: hit.offset)
-        yield from found
+        done = 0
+        for hit in found:
+            if hit.offset >= done:  # a prefix in the root folder is the tail of its own padding
+                yield hit
+                done = hit.end
 
     def glued(self, data: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
         """Yield where the canonical spelling follows a path byte, and so is no hit.
@@ -164,10 +208,15 @@ def find(data: bytes, needle: bytes, start: int = 0, end: int | None = None) -> 
 def left_boundary(data: bytes, at: int) -> bool:
     r"""Tell whether a path may begin at ``at``.
 
-    A path byte or a slash before it says that it is the tail of a longer path, except for a flag that
-    is glued to its path (``-I/x``), an escape of a program text (``\n/x``) and a ``file://`` address.
+    A path byte before it says that it is the tail of a longer path, except for a flag that is glued to its
+    path (``-I/x``) and an escape of a program text (``\n/x``). More slashes before it (``//x``) are a part of
+    the path, unless they begin the host of an address (``http://x``).
     """
-    if at == 0 or (data[at - 1] not in PATH_BYTES and data[at - 1] != _SLASH):
-        return True
-    before = data[max(0, at - _LEFT_CONTEXT) : at]
-    return before.endswith(_FILE_URL) or before.endswith(_ESCAPES) or _GLUED_FLAG.search(before) is not None
+    start = at
+    while start and data[start - 1] == _SLASH:
+        start -= 1
+    if start == 0 or data[start - 1] not in PATH_BYTES:
+        before = data[max(0, start - _LEFT_CONTEXT) : start]
+        return at - start != 1 or _ADDRESS.search(before) is None
+    before = data[max(0, start - _LEFT_CONTEXT) : start]
+    return before.endswith(_ESCAPES) or _GLUED_FLAG.search(before) is not None

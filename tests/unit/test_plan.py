@@ -14,7 +14,9 @@ from opambin.model import (
     FileEntry,
     FileType,
     Import,
+    Kind,
     Manifest,
+    Occurrence,
     OutputId,
     Package,
     PackageName,
@@ -331,6 +333,27 @@ def test_bounds(bounds: tuple[Bound, ...], prefix: str, reason: str) -> None:
     found = refusal(snapshot("a.1", bound=bounds, prefix=prefix), {}, site())
     assert reason in found
     assert bool(found) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("here", "built_at", "moves", "refused"),
+    [
+        pytest.param("/opt/x", "", True, False, id="plain"),
+        pytest.param("/opt/my x", "", True, True, id="a space"),
+        pytest.param("/opt/o'x", "", True, True, id="a quote"),
+        pytest.param("/opt/my x", "", False, False, id="no prefix in it"),
+        pytest.param("/opt/my x", "/opt/my x", True, False, id="built there"),
+        pytest.param("/opt/\u00e4", "", True, False, id="not ASCII"),
+    ],
+)
+def test_prefixes_that_scripts_could_not_name(
+    here: str, built_at: str, *, moves: bool, refused: bool
+) -> None:
+    found = (Occurrence(Kind.TEXT, 0),) if moves else ()
+    entry = FileEntry("x", FileType.FILE, 0o644, Digest("0" * 64), occurrences=found)
+    reason = refusal(snapshot("a.1", files=(entry,), prefix=built_at), {}, site(prefix=here))
+    assert ("scripts and makefiles could not name" in reason) is refused
+    assert bool(reason) is refused
 
 
 def test_the_length_of_a_prefix_counts_bytes() -> None:
