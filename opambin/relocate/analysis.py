@@ -86,7 +86,8 @@ def analyse(
     if not _suspicious(data, spelling):
         return Analysis(None, (), (), identity(data), 0)
     found = _checked(data, _located(data, spelling, path, keep_length=keep_length), path)
-    found = replace(found, bound=(*found.bound, *_respelled(data, spelling, path)))
+    if not found.bound:
+        found = replace(found, bound=tuple(_respelled(data, spelling, path)))
     content = found.content if found.content != data else None
     return Analysis(content, found.occurrences, found.bound, identity(found.content), found.leaks)
 
