@@ -37,7 +37,7 @@ class ContentKind(StrEnum):
     BINARY = "binary"
     """An archive with what a build had installed."""
     DEFINITION = "definition"
-    """The definition alone: virtual packages, checks of the machine (``conf-*``), system compilers."""
+    """The definition alone, of what installs nothing: virtual packages, most ``conf-*``."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -40,6 +40,11 @@ def recognises(data: bytes) -> bool:
     return _has_magic(data, 0) and data[8] in _LINKED + _NATIVE + _INFORMATIONAL
 
 
+def is_informational(data: bytes) -> bool:
+    """Tell from its first bytes whether a file holds the prefix for people and tools only."""
+    return recognises(data) and data[8] in _INFORMATIONAL
+
+
 def _has_magic(data: bytes, at: int) -> bool:
     return data.startswith(MAGIC, at) and data[at + 9 : at + MAGIC_LENGTH].isdigit()
 

@@ -1,0 +1,215 @@
+"""Whether the licence of a package allows that its binaries are given away: policy and judgement.
+
+The policy is data (``licences.yaml`` beside this module, and a file of the publisher's in the same form).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opambin.errors import BadDataError
+from opambin.opam.ast import List, String
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opambin.opam.ast import OpamFile
+
+DEFAULT_POLICY = Path(__file__).with_name("licences.yaml")
+MAX_BYTES = 1_000_000  # of a policy file
+_LISTS = ("allow", "deny")
+_MAPPINGS = ("aliases", "packages")
+_UNKNOWN = ("leave-out", "allow")
+FILE_NAMES = ("license*", "licence*", "copying*", "copyright*", "notice*", "unlicense*")
+"""What licence files are called, in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which licences allow publication.
+
+    Attributes:
+        allow: Globs on SPDX identifiers.
+        deny: The same; they win.
+        unknown: Whether a package is published whose licence is in neither list, or can't be read.
+        aliases: Spellings that are no SPDX expressions, in lower case, and what they mean.
+        packages: Package names whose definition has no licence, and the licence.
+    """
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    unknown: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+    def with_options(self, allow: Sequence[str], deny: Sequence[str], *, unknown: bool | None) -> Policy:
+        """Return the policy with what the command line adds to it; what it allows is not denied any more."""
+        return replace(
+            self,
+            allow=(*self.allow, *allow),
+            deny=(*_without(self.deny, allow), *deny),
+            unknown=self.unknown if unknown is None else unknown,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a policy says of a package.
+
+    Attributes:
+        declared: The field of its definition.
+        expression: As one SPDX expression; empty when it can't be read.
+        problem: Why it may not be published; empty when it may.
+    """
+
+    declared: tuple[str, ...]
+    expression: str
+    problem: str = ""
+
+
+def load(path: Path | None = None) -> Policy:
+    """Read the built-in policy, and a file that adds to it.
+
+    Raises:
+        BadDataError: A file is no policy; all problems are named.
+    """
+    base = _parse(DEFAULT_POLICY)
+    if path is None:
+        return base
+    own = _parse(path)
+    return Policy(
+        (*base.allow, *own.allow),
+        (*_without(base.deny, own.allow), *own.deny),
+        own.unknown,
+        {**base.aliases, **own.aliases},
+        {**base.packages, **own.packages},
+    )
+
+
+def _without(deny: Sequence[str], allow: Sequence[str]) -> list[str]:
+    """Drop from what is denied what is allowed by name."""
+    return [glob for glob in deny if not any(fnmatchcase(name.lower(), glob.lower()) for name in allow)]
+
+
+def _parse(path: Path) -> Policy:
+    import yaml
+
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BadDataError(path, f"can't be read: {error.strerror}") from error
+    try:
+        content = yaml.safe_load(data) if len(data) <= MAX_BYTES else None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadDataError(path, f"not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise BadDataError(path, "not a licence policy", expected="lists `allow`, `deny`", observed="else")
+    problems = _problems(content)
+    if problems:
+        raise BadDataError(path, "; ".join(problems))
+    return Policy(
+        tuple(content.get("allow") or ()),
+        tuple(content.get("deny") or ()),
+        content.get("unknown") == "allow",
+        {name.lower(): value for name, value in (content.get("aliases") or {}).items()},
+        dict(content.get("packages") or {}),
+    )
+
+
+def _problems(content: dict[Any, Any]) -> list[str]:
+    found = [f"{name!r} is not known" for name in content if name not in {*_LISTS, *_MAPPINGS, "unknown"}]
+    for name in _LISTS:
+        value = content.get(name) or []
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            found.append(f"{name} is no list of texts")
+    for name in _MAPPINGS:
+        value = content.get(name) or {}
+        texts = isinstance(value, dict) and all(
+            isinstance(item, str) for pair in value.items() for item in pair
+        )
+        if not texts:
+            found.append(f"{name} is no mapping of texts to texts")
+    if content.get("unknown", _UNKNOWN[0]) not in _UNKNOWN:
+        found.append(f"unknown is neither {_UNKNOWN[0]} nor {_UNKNOWN[1]}")
+    return found
+
+
+def declared(file: OpamFile) -> tuple[str, ...]:
+    """Return what the field ``license`` of a definition lists."""
+    value = file.get("license")
+    items = value.items if isinstance(value, List) else () if value is None else (value,)
+    return tuple(item.value for item in items if isinstance(item, String))
+
+
+def judge(policy: Policy, name: str, licences: Sequence[str]) -> Judgement:
+    """Say whether a package may be published.
+
+    Args:
+        policy: What allows it.
+        name: Of the package.
+        licences: What its definition declares; several of them all apply.
+    """
+    wanted = [text.strip() for text in licences if text.strip()]
+    if not wanted and name in policy.packages:
+        wanted = [policy.packages[name]]
+    texts = [policy.aliases.get(text.lower(), text) for text in wanted]
+    shown = " AND ".join(f"({text})" if " " in text and len(texts) > 1 else text for text in texts)
+    if not texts:
+        return _unknown(policy, licences, "", "its definition names no licence")
+    try:
+        parsed = _read(shown)
+    except ValueError as error:
+        return _unknown(policy, licences, "", f"its licence can't be read ({shown}): {error}")
+    verdicts = _verdict(policy, parsed)
+    if "denied" in verdicts:
+        return Judgement(tuple(licences), shown, f"its licence is not to be published: {shown}")
+    if "unknown" in verdicts:
+        return _unknown(policy, licences, shown, f"its licence is in no list of the policy: {shown}")
+    return Judgement(tuple(licences), shown)
+
+
+def _unknown(policy: Policy, licences: Sequence[str], shown: str, problem: str) -> Judgement:
+    remedy = "name it with --licence NAME=EXPRESSION, or publish it with --unknown-licences allow"
+    return Judgement(tuple(licences), shown, "" if policy.unknown else f"{problem}; {remedy}")
+
+
+def _read(text: str) -> Any:  # noqa: ANN401 - the library's types
+    """Parse an SPDX expression.
+
+    Raises:
+        ValueError: It is none.
+    """
+    from license_expression import ExpressionError, get_spdx_licensing
+
+    licensing = get_spdx_licensing()
+    try:
+        found = licensing.parse(text, validate=False)
+    except ExpressionError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if found is None:
+        raise ValueError("it is empty")
+    return found
+
+
+def _verdict(policy: Policy, node: Any) -> str:  # noqa: ANN401 - the library's types
+    """Return ``allowed``, ``unknown`` or ``denied`` for an expression: the best of OR, the worst of AND."""
+    order = ("allowed", "unknown", "denied")
+    operands = getattr(node, "args", ())
+    if operands:
+        ranks = [order.index(_verdict(policy, operand)) for operand in operands]
+        return order[min(ranks) if type(node).__name__ == "OR" else max(ranks)]
+    symbol = getattr(node, "license_symbol", node)  # of "A WITH exception" the licence decides
+    key = str(getattr(symbol, "key", symbol))
+    if any(fnmatchcase(key.lower(), glob.lower()) for glob in policy.deny):
+        return "denied"
+    return "allowed" if any(fnmatchcase(key.lower(), glob.lower()) for glob in policy.allow) else "unknown"
+
+
+def is_licence_file(path: str) -> bool:
+    """Tell from its name whether a file holds a licence."""
+    base = path.rpartition("/")[2].lower()
+    return any(fnmatchcase(base, glob) for glob in FILE_NAMES)

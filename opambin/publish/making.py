@@ -1,0 +1,323 @@
+"""Archives and definitions of the snapshots that were chosen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opambin.errors import BadDataError, CannotRelocateError
+from opambin.model import Digest, PackageName, Version
+from opambin.opam import fields, formula
+from opambin.opam.ast import String
+from opambin.publish import archive, definition, licences
+from opambin.publish.catalogue import Archive, Build, ContentKind, Licence, Mode
+from opambin.publish.definition import Around
+from opambin.publish.privacy import Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from opambin.model import ConeKey
+    from opambin.opam.ast import OpamFile
+    from opambin.publish.catalogue import Catalogue, Dependency
+    from opambin.publish.options import Options
+    from opambin.publish.selection import Candidate, Chosen, Identity, Selection
+    from opambin.store.store import Store
+
+_HASH = 12  # hexadecimal digits in a version of a mixed repository
+_TOLD = 20  # places that one error names
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An archive that was made.
+
+    Attributes:
+        archive: Where it belongs, its digests and size.
+        path: Where it is now.
+        max_prefix: The longest prefix that it can be installed at, in bytes.
+        licences: The licence files in it.
+    """
+
+    archive: Archive
+    path: Path
+    max_prefix: int | None
+    licences: tuple[str, ...]
+
+
+def refusals(candidates: Iterable[Candidate], options: Options) -> dict[Identity, str]:
+    """Say which snapshots may not be published, from what is known of them without their files."""
+    found = {}
+    for candidate in candidates:
+        reason = _refusal(candidate, options)
+        if reason:
+            found[candidate.identity] = reason
+    return found
+
+
+def _refusal(candidate: Candidate, options: Options) -> str:
+    manifest = candidate.manifest
+    if definition.kind_of(manifest) is ContentKind.DEFINITION:
+        return ""
+    stuck = next((bound for bound in manifest.bound if bound.max_prefix is None), None)
+    if stuck is not None:
+        return f"it belongs to the path that it was built at ({stuck.path}: {stuck.reason})"
+    if manifest.build.adopted:
+        limit = archive.longest_prefix(manifest)
+        if limit is not None and limit < manifest.build.prefix_length:
+            return f"it was built without room for other paths than short ones ({limit} bytes)"
+    return _judge(candidate, options).problem if _gives_away(candidate) else ""
+
+
+def _gives_away(candidate: Candidate) -> bool:
+    """Tell whether something of a source is in what is published; else it is the definition's own files."""
+    is_archive = definition.kind_of(candidate.manifest) is ContentKind.BINARY
+    return is_archive and fields.url(candidate.file) is not None
+
+
+def _judge(candidate: Candidate, options: Options) -> licences.Judgement:
+    return licences.judge(options.policy, candidate.manifest.package.name, licences.declared(candidate.file))
+
+
+class Maker:
+    """Makes what is published.
+
+    Args:
+        options: How it is published.
+        serial: Of this publication.
+        old: What is there, or None.
+        outputs: Tells how many outputs of a key there are.
+
+    Attributes:
+        texts: The opam files, by their names relative to the repository.
+    """
+
+    def __init__(
+        self, options: Options, serial: int, old: Catalogue | None, outputs: Callable[[ConeKey], int]
+    ) -> None:
+        self._options = options
+        self._serial = serial
+        self._outputs = outputs
+        rows = old.builds if old is not None else ()
+        self._old = {(row.key, row.output): row for row in rows}
+        self._reusable = old is not None and old.rules == options.rules()
+        self._compilers: dict[Identity, str] = {}
+        self.texts: dict[str, bytes] = {}
+
+    def make_archives(
+        self, store: Store, selection: Selection, work: Path, made: dict[Identity, Made]
+    ) -> dict[Identity, str]:
+        """Make the archives that are not there yet.
+
+        Args:
+            store: Where the files are.
+            selection: What is published.
+            work: Where archives are put.
+            made: Gets what was made.
+
+        Returns:
+            Snapshots that can't be published, with the reason.
+
+        Raises:
+            BadDataError: A file must not be published, or an object is damaged.
+        """
+        scanner = Scanner(self._options.identity, self._options.accepted)
+        todo = [
+            chosen.candidate for chosen in selection.chosen if self._needs_archive(chosen.candidate, made)
+        ]
+        todo.sort(key=lambda candidate: -candidate.manifest.size)
+        failed: dict[Identity, str] = {}
+        findings: list[str] = []
+        if todo:
+            self._options.tell(f"making {len(todo)} archives")
+
+        def one(candidate: Candidate) -> None:
+            path = work / f"{candidate.manifest.key[:32]}-{candidate.manifest.output[:32]}.tar.gz"
+            try:
+                with path.open("xb") as stream:
+                    done = archive.write(
+                        candidate.manifest, store.objects, scanner, self._licence_files(candidate), stream
+                    )
+            except CannotRelocateError as error:
+                failed[candidate.identity] = f"opam alone can't move it: {error}"
+                path.unlink()
+                return
+            findings.extend(map(str, done.findings))
+            made[candidate.identity] = Made(done.archive, path, done.max_prefix, done.licences)
+
+        with ThreadPoolExecutor(max(1, self._options.jobs)) as pool:
+            for future in [pool.submit(one, candidate) for candidate in todo]:
+                future.result()
+        if findings:
+            raise BadDataError("publication", _told(sorted(findings)))
+        return failed
+
+    def _needs_archive(self, candidate: Candidate, made: Mapping[Identity, Made]) -> bool:
+        if definition.kind_of(candidate.manifest) is ContentKind.DEFINITION:
+            return False
+        return candidate.identity not in made and not self._kept(candidate)
+
+    def _kept(self, candidate: Candidate) -> Build | None:
+        """Return the build as it is published already, when it can stay so."""
+        return self._old.get(candidate.identity) if self._reusable else None
+
+    def _licence_files(self, candidate: Candidate) -> Mapping[str, bytes]:
+        """Look for licence files in the source of a package that installs none."""
+        if any(licences.is_licence_file(entry.path) for entry in candidate.manifest.files):
+            return {}
+        return self._options.licence_files(candidate.manifest)
+
+    def describe(self, selection: Selection, made: Mapping[Identity, Made]) -> list[Build]:
+        """Write the definitions and describe every build; those of a dry run lack what was not made."""
+        by_name: dict[str, list[Chosen]] = defaultdict(list)
+        for chosen in selection.chosen:
+            by_name[chosen.manifest.package.name].append(chosen)
+        above = _Above(selection.chosen)
+        return [self._describe(chosen, made, by_name, above) for chosen in selection.chosen]
+
+    def published(self, candidate: Candidate) -> Version:
+        """Return the version under which a snapshot is published."""
+        version = candidate.manifest.package.version
+        if self._options.mode is not Mode.MIXED:
+            return version
+        old = self._old.get(candidate.identity)
+        if old is not None:
+            return old.published
+        text = f"{candidate.manifest.key} {candidate.manifest.output}"
+        digits = hashlib.sha256(text.encode()).hexdigest()[:_HASH]
+        return Version(f"{version}+bin+{self._serial}+{digits}")
+
+    def _describe(
+        self,
+        chosen: Chosen,
+        made: Mapping[Identity, Made],
+        by_name: Mapping[str, Sequence[Chosen]],
+        above: _Above,
+    ) -> Build:
+        candidate = chosen.candidate
+        manifest, file = candidate.manifest, candidate.file
+        old, done = self._old.get(candidate.identity), made.get(candidate.identity)
+        found = done.archive if done else (old.archive if old else None)
+        text, dependencies = definition.define(
+            manifest,
+            file,
+            Around(
+                {name: self.published(below) for name, below in chosen.below.items()},
+                self._post(chosen, by_name, above),
+                f"{self._options.base_url}/{found.path}" if found else "",
+                found,
+            ),
+        )
+        build = self._build(chosen, done, old, (text, dependencies))
+        self.texts[build.opam_path] = text.encode("utf-8", "surrogateescape")
+        return build
+
+    def _build(
+        self,
+        chosen: Chosen,
+        done: Made | None,
+        old: Build | None,
+        defined: tuple[str, tuple[Dependency, ...]],
+    ) -> Build:
+        candidate = chosen.candidate
+        manifest, file = candidate.manifest, candidate.file
+        text, dependencies = defined
+        kind = definition.kind_of(manifest)
+        unchanged = old is not None and (done is None or done.archive == old.archive)
+        archived = done.archive if done else (old.archive if old else None)
+        content = [entry for entry in manifest.files if entry.digest] if kind is ContentKind.BINARY else []
+        return Build(
+            name=manifest.package.name,
+            version=manifest.package.version,
+            published=self.published(candidate),
+            kind=kind,
+            key=manifest.key,
+            output=manifest.output,
+            outputs=self._outputs(manifest.key),
+            platform=definition.platform_of(manifest),
+            compiler=self._compiler(chosen),
+            archive=archived,
+            opam=Digest(definition.text_digest(text)),
+            files=len(content),
+            size=sum(entry.size for entry in content),
+            dependencies=dependencies,
+            licence=self._licence(candidate, done, old),
+            synopsis=_string(file, "synopsis"),
+            homepage=_string(file, "homepage"),
+            max_prefix=archive.longest_prefix(manifest) if kind is ContentKind.BINARY else None,
+            helper=False,
+            built_at=manifest.build.built_at,
+            seconds=manifest.build.seconds,
+            published_at=old.published_at if old is not None and unchanged else self._options.now,
+            serial=old.serial if old is not None and unchanged else self._serial,
+        )
+
+    def _licence(self, candidate: Candidate, done: Made | None, old: Build | None) -> Licence:
+        judged = _judge(candidate, self._options)
+        files = done.licences if done else old.licence.files if old else ()
+        verdict = "allowed" if _gives_away(candidate) else "not needed"
+        return Licence(judged.declared, judged.expression, verdict, files)
+
+    def _post(
+        self, chosen: Chosen, by_name: Mapping[str, Sequence[Chosen]], above: _Above
+    ) -> dict[PackageName, Version]:
+        """Return what is wanted with a package: of several builds the one that stands on it."""
+        candidate = chosen.candidate
+        if "post" not in candidate.manifest.opam:
+            return {}
+        picked = {}
+        for name, _ in formula.atoms(candidate.file.get("depends")):
+            others = by_name.get(name, ())
+            best = next((it for it in others if above.stands_on(it, chosen)), others[0] if others else None)
+            if best is not None and name != candidate.manifest.package.name:
+                picked[name] = best.candidate
+        versions = {name: str(found.manifest.package.version) for name, found in picked.items()}
+        wanted = definition.post_names(candidate.manifest, candidate.file, versions)
+        return {name: self.published(picked[name]) for name in wanted}
+
+    def _compiler(self, chosen: Chosen) -> str:
+        identity = chosen.candidate.identity
+        found = self._compilers.get(identity)
+        if found is None:
+            if "compiler" in fields.flags(chosen.candidate.file):
+                found = str(chosen.manifest.package)
+            else:
+                below = (self._compilers.get(it.identity, "") for it in chosen.below.values())
+                found = next(filter(None, below), "")
+            self._compilers[identity] = found
+        return found
+
+
+class _Above:
+    """Who stands on whom, of what was chosen."""
+
+    def __init__(self, chosen: Sequence[Chosen]) -> None:
+        self._cones: dict[Identity, frozenset[Identity]] = {}
+        for item in chosen:  # everything follows what it stands on
+            cone = {below.identity for below in item.below.values()}
+            for below in item.below.values():
+                cone |= self._cones.get(below.identity, frozenset())
+            self._cones[item.candidate.identity] = frozenset(cone)
+
+    def stands_on(self, one: Chosen, other: Chosen) -> bool:
+        """Tell whether ``other`` is in the cone of ``one``."""
+        return other.candidate.identity in self._cones[one.candidate.identity]
+
+
+def _told(findings: Sequence[str]) -> str:
+    shown = "; ".join(findings[:_TOLD]) + (
+        f"; and {len(findings) - _TOLD} more" if len(findings) > _TOLD else ""
+    )
+    return (
+        f"these must not leave your machine: {shown}. Build without them, or say with --accept PACKAGE:PATH "
+        "that a file may be published as it is. Nothing was published"
+    )
+
+
+def _string(file: OpamFile, name: str) -> str:
+    value = file.get(name)
+    return value.value if isinstance(value, String) else ""

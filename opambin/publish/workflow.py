@@ -1,0 +1,333 @@
+"""One publication: choose, make archives, write definitions and index, put it all in place.
+
+Rules:
+
+* Everything that can be refused is refused before anything is written to the place.
+* Archives come first, then definitions, then the index, the catalogue last; what nobody needs any more is
+  removed after that. Whoever updates at any moment sees a whole repository, the old one or the new one.
+* What is as it was is not made again, and where all is as it was, nothing is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opambin.errors import BadDataError, MisuseError
+from opambin.publish import catalogue, index, merging
+from opambin.publish.catalogue import Catalogue, LeftOut, Mode
+from opambin.publish.making import Maker, refusals
+from opambin.publish.options import checked_url
+from opambin.publish.places import check_empty
+from opambin.publish.selection import Candidate, Chooser, matching, newest_first
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from opambin.publish.catalogue import Build
+    from opambin.publish.making import Made
+    from opambin.publish.options import Asked, Options
+    from opambin.publish.places import Place
+    from opambin.publish.selection import Identity, Selection
+    from opambin.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a publication did, or would do.
+
+    Attributes:
+        catalogue: Of the repository as it is now; of a dry run, without digests of what was not made.
+        changed: Whether anything was written.
+        added: Builds that are new, or have another archive.
+        removed: Builds that are gone.
+        missing: What was asked for and has no snapshot.
+    """
+
+    catalogue: Catalogue
+    changed: bool
+    added: tuple[Build, ...] = ()
+    removed: tuple[Build, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def publish(store: Store, place: Place, asked: Asked, options: Options, last: int = 0) -> Report:
+    """Publish snapshots.
+
+    Args:
+        store: Where they are.
+        place: Where to.
+        asked: Which.
+        options: How.
+        last: Serial of our last publication there; 0 when we know of none.
+
+    Raises:
+        MisuseError: The place holds something else, the base URL does not fit, or something that was asked
+            for by name may not be published.
+        UnavailableError: Somebody else is publishing, or the place can't be written; it is as it was.
+        BadDataError: Something must not be published, or what is there is damaged.
+    """
+    old = _old(place, options, last)
+    mode = options.mode or (old.mode if old is not None else Mode.ALONE)
+    options = dataclasses.replace(options, mode=mode, base_url=_base_url(place, old, options))
+    if old is not None and _is_same(store, old, asked, options):
+        return Report(old, changed=False, missing=asked.missing)
+    if options.dry_run:
+        return _Publication(store, place, asked, options, old).dry_run()
+    with place.lock() as work:
+        # What is there may have changed while we waited for nobody.
+        old = _old(place, options, last)
+        return _Publication(store, place, asked, options, old).carry_out(work)
+
+
+def _old(place: Place, options: Options, last: int) -> Catalogue | None:
+    data = place.read(catalogue.NAME)
+    if data is None:
+        check_empty(place)
+        if last and not options.older:
+            raise MisuseError(
+                f"{place.shown} is empty, and publication {last} was there before: "
+                "--accept-older if it is to begin anew"
+            )
+        return None
+    old = Catalogue.parse(data, f"{place.shown}/{catalogue.NAME}")
+    if old.serial < last and not options.older:
+        raise MisuseError(
+            f"{place.shown} holds publication {old.serial}, and publication {last} was there before: "
+            "somebody put an older one back; --accept-older goes on from it"
+        )
+    if old.mode is not (options.mode or old.mode):
+        raise MisuseError(
+            f"{place.shown} is a repository of mode {old.mode}: "
+            f"publish to another place, or with --mode {old.mode}"
+        )
+    if old.time > options.now:
+        raise MisuseError(
+            f"{place.shown} was published at {old.time}, later than now ({options.now}): set the clock"
+        )
+    return old
+
+
+def _base_url(place: Place, old: Catalogue | None, options: Options) -> str:
+    before = old.base_url if old is not None else ""
+    wanted = checked_url(options.base_url) if options.base_url else before or place.default_url
+    if not wanted:
+        raise MisuseError(f"at which URL will {place.shown} be served? --base-url says so")
+    if before and wanted != before and not options.rebase:
+        raise MisuseError(
+            f"{place.shown} was published for {before}, not for {wanted}: --rebase if it has moved"
+        )
+    return wanted
+
+
+def _is_same(store: Store, old: Catalogue, asked: Asked, options: Options) -> bool:
+    """Tell without opening a snapshot that nothing has to be done."""
+    if not asked.plain or old.rules != options.rules() or old.base_url != options.base_url:
+        return False
+    if asked.snapshots is None:
+        wanted = frozenset((record.key, record.output) for record in store.index.records())
+    else:
+        wanted = asked.snapshots
+    known = {(row.key, row.output) for row in old.builds}
+    known |= {(row.key, row.output) for row in old.left_out}
+    return wanted <= known if options.merge else wanted == known
+
+
+class _Publication:
+    """One publication to one place."""
+
+    def __init__(
+        self, store: Store, place: Place, asked: Asked, options: Options, old: Catalogue | None
+    ) -> None:
+        self._store = store
+        self._place = place
+        self._asked = asked
+        self._options = options
+        self._old = old
+        self._mode = options.mode or Mode.ALONE
+        self._serial = (old.serial if old is not None else 0) + 1
+        self._candidates = [Candidate.of(manifest) for manifest in store.manifests.all()]
+
+    def _wanted(self) -> list[Candidate]:
+        """Return what was asked for, the newest first.
+
+        Raises:
+            MisuseError: Something that was named has no snapshot.
+        """
+        asked, found = self._asked, newest_first(self._candidates)
+        if asked.snapshots is not None:
+            found = [candidate for candidate in found if candidate.identity in asked.snapshots]
+        if asked.only:
+            found = matching(found, asked.only)
+        if not asked.names:
+            return found
+        picked = []
+        for name in asked.names:
+            fits = [it for it in found if name in (it.manifest.package.name, str(it.manifest.package))]
+            if not fits:
+                raise MisuseError(f"{name} is not among the snapshots: build it, or see `opam-bin list`")
+            picked.append(fits[0])
+        return self._closure(picked) if asked.closure else picked
+
+    def _closure(self, picked: list[Candidate]) -> list[Candidate]:
+        """Add what was needed only to build."""
+        by_key: dict[str, Candidate] = {}
+        for candidate in newest_first(self._candidates):
+            by_key.setdefault(candidate.manifest.key, candidate)
+        seen = {candidate.manifest.key: candidate for candidate in picked}
+        todo = list(picked)
+        while todo:
+            for key in todo.pop().needed.values():
+                if key in by_key and key not in seen:
+                    seen[key] = by_key[key]
+                    todo.append(by_key[key])
+        return list(seen.values())
+
+    def _select(self, wanted: Sequence[Candidate], refused: Mapping[Identity, str]) -> Selection:
+        self._chooser = Chooser(self._candidates, self._mode, refused)
+        selection = self._chooser.choose(wanted)
+        if self._asked.names and selection.left_out:
+            manifest, reason = selection.left_out[0]
+            raise MisuseError(f"{manifest.package} can't be published: {reason}")
+        return selection
+
+    def _maker(self) -> Maker:
+        return Maker(self._options, self._serial, self._old, self._chooser.outputs)
+
+    def dry_run(self) -> Report:
+        """Say what would be published, as far as that is known without making archives."""
+        wanted = self._wanted()
+        selection = self._select(wanted, refusals(self._candidates, self._options))
+        maker = self._maker()
+        builds = maker.describe(selection, {})
+        return self._report(builds, self._left_out(selection), {}, changed=False)
+
+    def carry_out(self, work: Path) -> Report:
+        """Publish."""
+        wanted = self._wanted()
+        refused = refusals(self._candidates, self._options)
+        selection = self._select(wanted, refused)
+        maker = self._maker()
+        made: dict[Identity, Made] = {}
+        while True:
+            failed = maker.make_archives(self._store, selection, work, made)
+            if not failed:
+                break
+            refused |= failed
+            selection = self._select(wanted, refused)
+        builds = maker.describe(selection, made)
+        report = self._report(builds, self._left_out(selection), maker.texts, changed=True)
+        return self._put(report, made, maker.texts)
+
+    def _left_out(self, selection: Selection) -> tuple[LeftOut, ...]:
+        rows = [
+            LeftOut(manifest.package.name, manifest.package.version, manifest.key, manifest.output, reason)
+            for manifest, reason in selection.left_out
+        ]
+        return tuple(sorted(rows))
+
+    def _report(
+        self,
+        builds: Sequence[Build],
+        left_out: tuple[LeftOut, ...],
+        texts: dict[str, bytes],
+        *,
+        changed: bool,
+    ) -> Report:
+        old = self._old.builds if self._old is not None else ()
+        merged = merging.merged(builds, old, keep_old=self._options.merge)
+        kept = merging.pruned(merged, self._options.keep)
+        self._carry_over(kept, texts)
+        there = {(row.key, row.output) for row in kept}
+        left_out += tuple(
+            LeftOut(
+                row.name, row.version, row.key, row.output, f"newer versions are kept ({self._options.keep})"
+            )
+            for row in builds
+            if (row.key, row.output) not in there
+        )
+        found = Catalogue(
+            self._options.base_url,
+            self._mode,
+            self._serial,
+            self._options.now,
+            self._options.rules(),
+            "0" * 64,
+            kept,
+            tuple(sorted(row for row in left_out if (row.key, row.output) not in there)),
+        )
+        before = {(row.opam_path, row.opam) for row in old}
+        after = {row.opam_path for row in kept}
+        return Report(
+            found,
+            changed,
+            tuple(row for row in kept if (row.opam_path, row.opam) not in before),
+            tuple(row for row in old if row.opam_path not in after),
+            self._asked.missing,
+        )
+
+    def _carry_over(self, kept: Sequence[Build], texts: dict[str, bytes]) -> None:
+        """Take the definitions of builds that stay as they are from the index that is there."""
+        missing = [row for row in kept if row.opam_path not in texts]
+        if not missing or self._old is None or self._options.dry_run:
+            return
+        data = self._place.read(index.NAME)
+        if data is None or hashlib.sha256(data).hexdigest() != self._old.index_sha256:
+            raise BadDataError(
+                f"{self._place.shown}/{index.NAME}",
+                "not the one that the catalogue is of; publish to a new place",
+            )
+        members = index.read(data)
+        for row in missing:
+            folder = row.opam_path.removesuffix("opam")
+            texts |= {name: content for name, content in members.items() if name.startswith(folder)}
+
+    def _put(self, report: Report, made: Mapping[Identity, Made], texts: Mapping[str, bytes]) -> Report:
+        kept = report.catalogue.builds
+        folders = {row.opam_path.removesuffix("opam") for row in kept}
+        files = {name: content for name, content in texts.items() if _folder(name) in folders}
+        if self._mode is Mode.MIXED:
+            files |= merging.short_names(kept)
+        repo = index.repo_file(self._options.base_url)
+        packed = index.write({**files, index.REPO: repo})
+        digest = hashlib.sha256(packed).hexdigest()
+        found = dataclasses.replace(report.catalogue, index_sha256=digest)
+        if self._old is not None and _content(self._old) == _content(found):
+            return Report(self._old, changed=False, missing=report.missing)
+        wanted = {row.archive.path: row.archive for row in kept if row.archive is not None}
+        archives = {
+            it.archive.path: it.path
+            for it in made.values()
+            if it.archive.path in wanted and not self._place.holds(it.archive.path, it.archive.size)
+        }
+        tree = files if self._place.has_tree else {}
+        old_files = self._old_files()
+        new = {name: content for name, content in tree.items() if old_files.get(name) != content}
+        gone = sorted(old_files.keys() - files.keys()) if self._place.has_tree else []
+        gone += sorted(
+            row.archive.path
+            for row in (self._old.builds if self._old is not None else ())
+            if row.archive is not None and row.archive.path not in wanted
+        )
+        steps = (archives, new, {index.REPO: repo}, {index.NAME: packed}, {catalogue.NAME: found.render()})
+        self._place.write(steps, gone)
+        return dataclasses.replace(report, catalogue=found)
+
+    def _old_files(self) -> dict[str, bytes]:
+        data = self._place.read(index.NAME) if self._old is not None and self._place.has_tree else None
+        if data is None:
+            return {}
+        return {name: content for name, content in index.read(data).items() if name != index.REPO}
+
+
+def _folder(name: str) -> str:
+    """Return ``packages/NAME/NAME.VERSION/`` of a file below it."""
+    return "/".join(name.split("/")[:3]) + "/"
+
+
+def _content(found: Catalogue) -> Catalogue:
+    """Return a catalogue without what every publication changes."""
+    return dataclasses.replace(found, serial=0, time=0)
