@@ -243,9 +243,6 @@ def breaking_proxy(port: int, limits: list[int]) -> Iterator[int]:
             back = threading.Thread(target=_pump, args=(client, server, None))
             back.start()
             _pump(server, client, limit)
-            for end in (client, server):
-                with suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
             back.join()
 
     with (
@@ -256,14 +253,18 @@ def breaking_proxy(port: int, limits: list[int]) -> Iterator[int]:
 
 
 def _pump(source: socket.socket, target: socket.socket, limit: int | None) -> None:
+    """Carry bytes until there are no more, or enough; then both connections end."""
     carried = 0
     with suppress(OSError):
         while data := source.recv(65_536):
             if limit is not None and carried + len(data) > limit:
                 target.sendall(data[: limit - carried])
-                return
+                break
             carried += len(data)
             target.sendall(data)
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Use: ``with nginx(folder, dav=True) as server: … server.url …``. What they w
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import shutil
@@ -85,13 +86,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def nginx(root: Path, *, dav: bool = False, password: bool = False, extra: str = "") -> Iterator[Running]:
+def nginx(
+    root: Path, *, dav: bool = False, password: bool = False, tls: bool = False, extra: str = ""
+) -> Iterator[Running]:
     """Serve a folder with nginx.
 
     Args:
         root: The folder; made if it is not there. What nginx keeps for itself is beside it.
         dav: Whether PUT, DELETE, MKCOL and (where the module is installed) PROPFIND are allowed.
         password: Whether :data:`USER` has to come with :data:`PASSWORD`.
+        tls: Whether it speaks https, with a certificate of its own (:func:`certificate`).
         extra: More lines for the ``location`` that has it all.
     """
     binary = program("nginx")
@@ -112,6 +116,9 @@ def nginx(root: Path, *, dav: bool = False, password: bool = False, extra: str =
     paths = "".join(
         f"{kind}_temp_path {own}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    if tls:
+        _certify(own)
+        paths += f"ssl_certificate {own}/tls.pem; ssl_certificate_key {own}/tls.key;"
     user = "user root;" if os.geteuid() == 0 else ""
     text = f"""
 {f"load_module {DAV_MODULE};" if lists else ""}
@@ -121,13 +128,25 @@ http {{
   access_log {own}/access.log; {paths}
   sendfile on; tcp_nopush on; client_max_body_size 0; default_type application/octet-stream;
   keepalive_requests 100000;
-  server {{ listen 127.0.0.1:{port}; location / {{ {" ".join(lines)} }} }}
+  server {{ listen 127.0.0.1:{port}{" ssl" if tls else ""}; location / {{ {" ".join(lines)} }} }}
 }}
 """
     (own / "nginx.conf").write_text(text)
     command = [binary, "-p", str(own), "-e", f"{own}/error.log", "-c", f"{own}/nginx.conf"]
     with _running(command, port, root, own / "output.log") as server:
-        yield server
+        yield dataclasses.replace(server, url=server.url.replace("http:", "https:")) if tls else server
+
+
+def certificate(server: Running) -> Path:
+    """Return the certificate of an nginx with TLS."""
+    return server.log.parent / "tls.pem"
+
+
+def _certify(folder: Path) -> None:
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", f"{folder}/tls.key", "-out", f"{folder}/tls.pem"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files]
+    subprocess.run(command, capture_output=True, check=True)
 
 
 @contextmanager

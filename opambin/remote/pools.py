@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -123,10 +124,27 @@ def manager(access: Access, scheme: str, host: str) -> urllib3.PoolManager:
         "maxsize": max(4, access.workers * 2),
         "timeout": urllib3.Timeout(connect=access.connect_seconds, read=access.answer_seconds),
     }
+    if ca_file := _ca_file(access.environ):
+        options["ca_certs"] = ca_file
     proxy = proxy_for(access.environ, scheme, host)
     found = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
     found.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
     return found
+
+
+def _ca_file(environ: Mapping[str, str]) -> str | None:
+    """Return the file with the certificates to trust, where the system's are not to be used or not found."""
+    named = environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE")
+    if named:
+        return named
+    system = ssl.get_default_verify_paths()
+    if system.cafile or system.capath:
+        return None
+    try:
+        import certifi  # an interpreter that was not built for this system
+    except ImportError:
+        return None
+    return certifi.where()
 
 
 def proxy_for(environ: Mapping[str, str], scheme: str, host: str) -> str | None:
