@@ -8,12 +8,14 @@ import pytest
 from signedrepo import Publisher
 
 from opambin.errors import BadDataError, MisuseError
+from opambin.publish.signed import verifying
 from opambin.publish.signed.anchors import Anchors
 from opambin.publish.signed.refusals import ExpiredError, Kind, RefusedError
 from opambin.publish.signed.sources import FolderSource
 from opambin.publish.signed.verifying import Start, Verified, verify
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -255,3 +257,28 @@ def test_quorum_of_anchors_not_reached(published: Publisher, tmp_path: Path) -> 
 def test_anchors_that_can_not_be(texts: list[str], quorum: int, says: str) -> None:
     with pytest.raises(MisuseError, match=says):
         Anchors.parse(texts, quorum)
+
+
+class PublishingSource(FolderSource):
+    """A repository of which a new state is published while it is looked at."""
+
+    def __init__(self, published: Publisher, times: int) -> None:
+        super().__init__(published.folder)
+        self.published, self.times = published, times
+
+    def pieces(self, path: str, start: int = 0) -> Iterator[bytes] | None:
+        if path == "index.tar.gz" and self.times:
+            self.times -= 1
+            self.published.package("gamma", str(self.times))
+            self.published.sign()
+        return super().pieces(path, start)
+
+
+def test_a_publication_meanwhile_is_no_attack(
+    published: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifying, "PAUSE_SECONDS", 0)
+    found = verify(PublishingSource(published, 2), tmp_path / "state", Start(published.root))
+    assert "packages/gamma/gamma.0/opam" in found.trusted.files
+    with pytest.raises(RefusedError):  # but it is not waited for without end
+        verify(PublishingSource(published, 9), tmp_path / "state", Start(published.root))
