@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from opambin.cli.output import counted, print_json, printable
+from opambin.cli.trusting import now, sign_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from opambin.config import Config
     from opambin.model import Manifest
     from opambin.publish.licences import Policy
-    from opambin.publish.options import Options
+    from opambin.publish.options import Options, Signed
+    from opambin.publish.places import Place
     from opambin.publish.workflow import Report
 
 _SHOWN = 10  # packages that are named before the rest is counted
@@ -44,6 +47,7 @@ _SHOWN = 10  # packages that are named before the rest is counted
 @click.option("--private", multiple=True, metavar="TEXT", help="A further text that must not be published.")
 @click.option("--accept", multiple=True, metavar="PKG:PATH", help="Publish a file (glob) whatever it holds.")
 @click.option("--accept-older", is_flag=True, help="Go on although the place holds less than we put there.")
+@sign_option
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be published.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(target: str, packages: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ANN401 - click's
@@ -63,11 +67,12 @@ def command(target: str, packages: tuple[str, ...], as_json: bool, **given: Any)
     asked = Asked(names=(*packages, *closure), closure=bool(closure), only=given["only"])
     if given["switch"]:
         asked = publisher.asked_of_switch(os.environ, given["switch"], asked)
-    options = _options(config, given, quiet=as_json)
+    options = replace(_options(config, given, quiet=as_json), signed=_signed(place, given["keys"]))
     state = publisher.state_file(os.environ)
     with publisher.open_store(config) as store:
         report = workflow.publish(store, place, asked, options, publisher.last_serial(state, place.shown))
     if not options.dry_run:
+        _renew(options)
         publisher.remember(state, place.shown, report.catalogue.serial)
     if as_json:
         print_json(values(report, place.shown))
@@ -99,13 +104,46 @@ def _options(config: Config, given: Mapping[str, Any], *, quiet: bool) -> Option
     )
 
 
+def _signed(place: Place, keys: Sequence[str]) -> Signed | None:
+    """Return what signs, where the place has keys.
+
+    Raises:
+        MisuseError: Keys are missing, or nothing there can be signed; nothing was written.
+    """
+    from opambin.errors import MisuseError
+    from opambin.publish.places import Folder
+    from opambin.publish.signed.keys import read_signers
+    from opambin.publish.tufmeta import RepositorySigner, check_signers, is_signed
+
+    if not isinstance(place, Folder):
+        if keys:
+            raise MisuseError(f"{place.shown}: only a folder can be signed; publish to one, and copy that")
+        return None
+    if not is_signed(place.path):
+        if keys:
+            raise MisuseError(
+                f"{place.shown} has no keys yet: publish without --sign-with, "
+                f"then opam-bin tuf init {place.shown}"
+            )
+        return None
+    found = RepositorySigner(place.path, read_signers(keys), now())
+    check_signers(place.path, found.signers, found.now)
+    return found
+
+
+def _renew(options: Options) -> None:
+    """Sign what is as it was, when the signatures run out."""
+    from opambin.publish.tufmeta import RepositorySigner, sign_repository
+
+    if isinstance(options.signed, RepositorySigner):
+        sign_repository(options.signed.repository, options.signed.signers, options.signed.now)
+
+
 def _tell(line: str) -> None:
     click.echo(f"opam-bin: {line}", err=True)
 
 
 def _policy(given: Mapping[str, Any]) -> Policy:
-    from dataclasses import replace
-
     from opambin.errors import MisuseError
     from opambin.publish import licences
 

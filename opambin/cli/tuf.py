@@ -9,7 +9,7 @@ import click
 
 from opambin.cli.output import printable
 from opambin.cli.trusting import now, sign_option
-from opambin.cli.tuf_signing import COMMANDS, folder_argument, tell
+from opambin.cli.tuf_signing import COMMANDS, folder_argument, tell, writing
 from opambin.errors import MisuseError
 
 if TYPE_CHECKING:
@@ -155,7 +155,8 @@ def install(folder: Path, draft: Path, keys: tuple[str, ...]) -> None:
     from opambin.publish.signed.keys import read_signers
     from opambin.publish.signed.rootfiles import put_in_force
 
-    done, signing = put_in_force(folder, _read(draft), read_signers(keys), now())
+    with writing(folder):
+        done, signing = put_in_force(folder, _read(draft), read_signers(keys), now())
     click.echo(f"Root {done.version} is in force.")
     tell(folder, signing)
 
@@ -175,7 +176,8 @@ def _finish(folder: Path, made: Draft, draft: Path | None, keys: tuple[str, ...]
             f"root {made.version} can't come into force: {'; '.join(made.standing.lacking)}. Give more keys "
             f"with --sign-with ({missing}), or write it with --draft FILE and have it signed where they are"
         )
-    done, signing = put_in_force(folder, made.data, read_signers(keys), now())
+    with writing(folder):
+        done, signing = put_in_force(folder, made.data, read_signers(keys), now())
     click.echo(f"Root {done.version} is in force.")
     tell(folder, signing)
 

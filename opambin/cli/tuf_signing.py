@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,23 @@ from opambin.cli.output import Column, counted, moment, print_json, print_table
 from opambin.cli.trusting import now, sign_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from opambin.publish.tufmeta import Signing
 
 WARNED_DAYS = 3  # before the end, status exits with 1
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Keep out whoever publishes to a folder, while it is signed."""
+    from opambin.publish.places import Folder
+    from opambin.publish.signed.metafolder import check_parent
+
+    check_parent(folder)
+    with Folder(folder.absolute()).lock():
+        yield
+
 
 folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 
@@ -27,7 +42,8 @@ def sign(folder: Path, renew: bool, keys: tuple[str, ...]) -> None:
     from opambin.publish.signed.keys import read_signers
     from opambin.publish.tufmeta import Wishes, sign_repository
 
-    tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(renew=renew)))
+    with writing(folder):
+        tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(renew=renew)))
 
 
 @click.command("refresh")
@@ -41,7 +57,8 @@ def refresh(folder: Path, keys: tuple[str, ...]) -> None:
     from opambin.publish.signed.keys import read_signers
     from opambin.publish.tufmeta import Wishes, sign_repository
 
-    tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(renew=True)))
+    with writing(folder):
+        tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(renew=True)))
 
 
 @click.command("delegate")
@@ -69,7 +86,8 @@ def delegate(
     from opambin.publish.tufmeta import Wishes, sign_repository
 
     wish = Delegation(publisher, names, tuple(map(read_public, theirs)), threshold)
-    tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(delegate=(wish,))))
+    with writing(folder):
+        tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(delegate=(wish,))))
 
 
 @click.command("undelegate")
@@ -81,7 +99,8 @@ def undelegate(folder: Path, publisher: str, keys: tuple[str, ...]) -> None:
     from opambin.publish.signed.contributing import take_back
     from opambin.publish.signed.keys import read_signers
 
-    tell(folder, take_back(folder, publisher, read_signers(keys), now()))
+    with writing(folder):
+        tell(folder, take_back(folder, publisher, read_signers(keys), now()))
 
 
 @click.command("contribute")
@@ -110,7 +129,8 @@ def accept(folder: Path, publisher: str, theirs: Path, keys: tuple[str, ...]) ->
     from opambin.publish.signed.contributing import take_over
     from opambin.publish.signed.keys import read_signers
 
-    tell(folder, take_over(folder, publisher, theirs, read_signers(keys), now()))
+    with writing(folder):
+        tell(folder, take_over(folder, publisher, theirs, read_signers(keys), now()))
 
 
 @click.command("status")

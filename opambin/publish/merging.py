@@ -10,17 +10,20 @@ from opambin.opam.version import compare
 from opambin.publish import definition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from opambin.publish.catalogue import Build
 
     Spot = tuple[str, str]
 
 
-def merged(new: Sequence[Build], old: Sequence[Build], *, keep_old: bool) -> tuple[Build, ...]:
+def merged(
+    new: Sequence[Build], old: Sequence[Build], *, keep_old: bool, others: Collection[str] = ()
+) -> tuple[Build, ...]:
     """Put what is published now and what was before together.
 
-    What was stays where it is wanted and stands on the very builds that it stood on.
+    What was stays where it is wanted and stands on the very builds that it stood on; what other publishers
+    have signed stays anyhow: it is theirs.
     """
     found = {_spot(row): row for row in new}
     if keep_old:
@@ -34,7 +37,8 @@ def merged(new: Sequence[Build], old: Sequence[Build], *, keep_old: bool) -> tup
             for spot in broken:
                 del staying[spot]
         found = there
-    return _ordered(found.values())
+    theirs = {_spot(row): row for row in old if row.name in others}
+    return _ordered({**theirs, **found}.values())
 
 
 def _stands(row: Build, before: dict[Spot, Build], there: dict[Spot, Build]) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from opambin.errors import MisuseError
 from opambin.publish import archive, catalogue
@@ -14,7 +14,8 @@ from opambin.publish.licences import Policy
 from opambin.publish.privacy import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
 
     from opambin.model import Manifest
     from opambin.publish.catalogue import Mode
@@ -50,6 +51,22 @@ class Asked:
         return not (self.names or self.closure or self.only)
 
 
+class Signed(Protocol):
+    """Signs publications to a place that has keys; see :mod:`opambin.publish.tufmeta`."""
+
+    @property
+    def others(self) -> frozenset[str]:
+        """Names of packages that other publishers sign there; they stay as they are."""
+
+    def sign(self, new: Mapping[str, bytes | Path], gone: Collection[str]) -> Mapping[str, bytes]:
+        """Sign what is about to be there.
+
+        Returns:
+            The index, the catalogue and the metadata, in the order in which they have to be written, after
+            all that is new; the last one makes them count.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How it is published.
@@ -69,6 +86,7 @@ class Options:
         now: Seconds since 1970.
         licence_files: Finds licence files of a package's source, for those that install none.
         tell: Called with a line when something takes a while.
+        signed: Signs the publication; None where the place has no keys.
     """
 
     mode: Mode | None = None
@@ -85,6 +103,7 @@ class Options:
     now: int = 0
     licence_files: Callable[[Manifest], Mapping[str, bytes]] = lambda _: {}
     tell: Callable[[str], None] = lambda _: None
+    signed: Signed | None = None
 
     def rules(self) -> str:
         """Return the sha256 of what decides on the content beside the snapshots."""

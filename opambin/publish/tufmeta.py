@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from opambin.errors import MisuseError
 from opambin.publish.signed.accepting import accepted, in_force
 from opambin.publish.signed.contents import Contents, Pending, look_through, same
-from opambin.publish.signed.delegating import Delegation, delegations
+from opambin.publish.signed.delegating import Delegation, delegated_names, delegations
 from opambin.publish.signed.metafolder import MetadataFolder, check_parent
 from opambin.publish.signed.online import Current, Lists, Online, Pen, next_version
 from opambin.publish.signed.profile import INDEX, SITE, SPEC_VERSION, TopRole, expiry, moment
@@ -22,7 +22,7 @@ from opambin.publish.signed.roots import lifetime
 from opambin.publish.signed.signatures import able, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -71,6 +71,38 @@ class Signing:
 def is_signed(repository: Path) -> bool:
     """Say whether a repository has keys, so that every change of it must be signed."""
     return MetadataFolder(repository).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySigner:
+    """Signs publications to a folder that has keys, along with what is published.
+
+    Attributes:
+        repository: The folder.
+        signers: The secret keys at hand.
+        now: The time.
+    """
+
+    repository: Path
+    signers: Sequence[CryptoSigner]
+    now: datetime
+
+    @property
+    def others(self) -> frozenset[str]:
+        """Names of packages that other publishers sign."""
+        targets = MetadataFolder(self.repository).targets()
+        names = delegated_names(targets.signed.delegations if targets is not None else None)
+        return frozenset(name for theirs in names.values() for name in theirs)
+
+    def sign(self, new: Mapping[str, bytes | Path], gone: Collection[str]) -> Mapping[str, bytes]:
+        """Sign what is about to be there; see :class:`opambin.publish.options.Signed`.
+
+        Raises:
+            MisuseError: Keys are missing.
+            BadDataError: What lies there is not what other publishers signed.
+        """
+        wishes = Wishes(renew=True, pending=Pending(new, gone))
+        return prepare(self.repository, self.signers, self.now, wishes)[0]
 
 
 def check_signers(repository: Path, signers: Sequence[CryptoSigner], now: datetime) -> None:

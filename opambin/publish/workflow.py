@@ -131,7 +131,8 @@ def _is_same(store: Store, old: Catalogue, asked: Asked, options: Options) -> bo
         wanted = frozenset((record.key, record.output) for record in store.index.records())
     else:
         wanted = asked.snapshots
-    known = {(row.key, row.output) for row in old.builds}
+    theirs = _others(options)
+    known = {(row.key, row.output) for row in old.builds if row.name not in theirs}
     known |= {(row.key, row.output) for row in old.left_out}
     return wanted <= known if options.merge else wanted == known
 
@@ -238,7 +239,7 @@ class _Publication:
         changed: bool,
     ) -> Report:
         old = self._old.builds if self._old is not None else ()
-        merged = merging.merged(builds, old, keep_old=self._options.merge)
+        merged = merging.merged(builds, old, keep_old=self._options.merge, others=_others(self._options))
         kept = merging.pruned(merged, self._options.keep)
         self._carry_over(kept, texts)
         there = {(row.key, row.output) for row in kept}
@@ -312,15 +313,29 @@ class _Publication:
             for row in (self._old.builds if self._old is not None else ())
             if row.archive is not None and row.archive.path not in wanted
         )
-        steps = (archives, new, {index.REPO: repo}, {index.NAME: packed}, {catalogue.NAME: found.render()})
-        self._place.write(steps, gone)
+        theirs = {f"packages/{name}" for name in _others(self._options)}
+        gone = [name for name in gone if "/".join(name.split("/")[:2]) not in theirs]
+        before: dict[str, bytes | Path] = {**archives, **new, index.REPO: repo}
+        counting: Mapping[str, bytes] = {index.NAME: packed, catalogue.NAME: found.render()}
+        if self._options.signed is not None:
+            counting = self._options.signed.sign({**before, **counting}, gone)
+            digest = hashlib.sha256(counting[index.NAME]).hexdigest()
+            found = dataclasses.replace(found, index_sha256=digest)
+        self._place.write(
+            (archives, new, {index.REPO: repo}, *({name: data} for name, data in counting.items())), gone
+        )
         return dataclasses.replace(report, catalogue=found)
 
     def _old_files(self) -> dict[str, bytes]:
         data = self._place.read(index.NAME) if self._old is not None and self._place.has_tree else None
         if data is None:
             return {}
-        return {name: content for name, content in index.read(data).items() if name != index.REPO}
+        # of a signed repository it also holds metadata, which is not ours to remove
+        return {name: it for name, it in index.read(data).items() if name.startswith("packages/")}
+
+
+def _others(options: Options) -> frozenset[str]:
+    return options.signed.others if options.signed is not None else frozenset()
 
 
 def _folder(name: str) -> str:
@@ -329,5 +344,5 @@ def _folder(name: str) -> str:
 
 
 def _content(found: Catalogue) -> Catalogue:
-    """Return a catalogue without what every publication changes."""
-    return dataclasses.replace(found, serial=0, time=0)
+    """Return a catalogue without what every publication changes, and every signature."""
+    return dataclasses.replace(found, serial=0, time=0, index_sha256="")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.publish.catalogue import NAME as CATALOGUE
+from opambin.publish.places import LOCK
 from opambin.publish.signed.profile import (
     CACHE,
     FOLDER,
@@ -147,7 +148,7 @@ def files(repository: Path) -> Iterator[tuple[str, Path]]:
         for name in sorted(names) + [it for it in below if (place / it).is_symlink()]:
             if (place / name).is_symlink():
                 raise MisuseError(f"{place / name}: a symbolic link can't be published under a signature")
-            if not name.startswith(".") and f"{lead}{name}" != INDEX:
+            if not name.startswith(".") and f"{lead}{name}" not in {INDEX, LOCK}:
                 yield f"{lead}{name}", place / name
 
 
