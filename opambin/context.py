@@ -70,6 +70,15 @@ class Context:
         return str(self.switch.prefix)
 
     @cached_property
+    def opam_version(self) -> tuple[int, ...]:
+        """The version of opam; asked for once.
+
+        Raises:
+            UnavailableError: It is one that we do not know, or there is none.
+        """
+        return self.opam.check_supported()
+
+    @cached_property
     def spelling(self) -> Spelling:
         """The spellings of the prefix."""
         return Spelling.of(self.prefix.encode())

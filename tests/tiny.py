@@ -52,6 +52,7 @@ PACKAGES = {
     "slow.1": SLOW,
     "failing.1": f'depends: ["leaf"]\nbuild: [["sh" "-c" "{SAY}; exit 7"]]\n',
     "half.1": HALF,
+    "comp.1": f"flags: compiler\n{LEAF}",
     "virtual.1": 'depends: ["leaf"]\n',
 }
 

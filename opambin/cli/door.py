@@ -13,11 +13,10 @@ from opambin.cli.verbatim import show_help, wants_help
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from opambin.cli.console import Console
     from opambin.door.front import Prepared
     from opambin.restore import Restored
 
-DECLINED = 10
-"""opam's exit code when a question is answered with no."""
 OURS = ("--json-summary", "--dry-run", "--refresh", "--offline")
 """Options that are ours; with ``--dry-run`` so is a ``--json`` without a value."""
 
@@ -58,13 +57,16 @@ def run(verb: str, args: tuple[str, ...]) -> int:
     Returns:
         The exit code: opam's own where opam was run.
     """
+    from opambin import request
+    from opambin.cli.console import Console
     from opambin.door import front
 
     if wants_help(args):
         return show_help(verb)
     words = Words.of(verb, args)
     tell = tell_in(json_wanted=words.json)
-    prepared = front.prepare(front.Command(verb, words.args), os.environ, tell)
+    color = Console.of(request.parse(words.args, os.environ).values.get("--color", ""), os.environ).color
+    prepared = front.prepare(front.Command(verb, words.args, color), os.environ, tell)
     if words.dry_run:
         from opambin.cli import forecast
 
@@ -73,7 +75,8 @@ def run(verb: str, args: tuple[str, ...]) -> int:
         if prepared.reason:
             tell(f"opam-bin: {prepared.reason}; opam goes on alone")
         if prepared.planned is not None:
-            print(prepared.planned, end="", file=sys.stderr if words.json else sys.stdout)
+            print(prepared.planned.stdout, end="", file=sys.stderr if words.json else sys.stdout, flush=True)
+            print(prepared.planned.stderr, end="", file=sys.stderr)
             return 0
         run_opam(verb, words.args)
     tell_problems(prepared, tell)
@@ -85,13 +88,15 @@ def run(verb: str, args: tuple[str, ...]) -> int:
 
 
 def _restore(words: Words, prepared: Prepared, tell: Callable[[str], None]) -> int:
+    from opambin.cli import narration
     from opambin.cli.progress import meter
     from opambin.cli.provision import note_promise, provide
-    from opambin.cli.wording import print_messages
-    from opambin.door import fetching, front
+    from opambin.cli.question import DECLINED
+    from opambin.door import fetching, front, outcome
     from opambin.machine import systempackages
 
-    if not agreed(prepared, json_wanted=words.json):
+    console = narration.console_of(prepared, os.environ)
+    if not agreed(prepared, console, json_wanted=words.json):
         return DECLINED
     missing = systempackages.missing(prepared)
     code = provide(prepared, missing, tell)
@@ -99,12 +104,16 @@ def _restore(words: Words, prepared: Prepared, tell: Callable[[str], None]) -> i
         return code
     prepared = fetching.fetch(prepared, tell, meter(quiet=words.json))
     done = front.carry_out(prepared, tell)
+    left = outcome.left_to_opam(prepared, done)
     if done is not None:
         note_promise(prepared, missing, {*(str(m.package) for m in done.restored), *done.checked})
-        for line in front.summary_lines(prepared, done):
+        narration.print_steps(prepared, done, console, tell)
+        if left:
+            narration.print_messages(prepared, done, console, tell)
+        else:
+            narration.print_end(prepared, done, console, tell)
+        for line in outcome.summary_lines(prepared, done):
             tell(line)
-        print_messages(prepared, done, tell)
-    left = front.left_to_opam(prepared, done)
     if words.json:
         print(json.dumps(report(prepared, done, left), indent=2))
     if left:
@@ -145,21 +154,19 @@ def tell_problems(prepared: Prepared, tell: Callable[[str], None]) -> None:
         tell(line)
 
 
-def agreed(prepared: Prepared, *, json_wanted: bool) -> bool:
-    """Show opam's plan and ask, where opam would ask: when more is to be done than was named."""
+def agreed(prepared: Prepared, console: Console, *, json_wanted: bool) -> bool:
+    """Show opam's plan and ask, where opam would ask: when other packages are concerned than were named."""
+    from opambin.cli import question
+
     stream = sys.stderr if json_wanted else sys.stdout
     # opam words a plan that is only asked for as one that nobody carries out
     plan = prepared.plan.stdout.rstrip().replace("would be performed", "will be performed")
+    print(prepared.plan.stderr, end="", file=sys.stderr, flush=True)
     print(plan, file=stream, flush=True)
     asked = prepared.request
-    if asked.yes or all(action.package.name in asked.names for action in prepared.plan.actions):
+    if asked.yes or {action.package.name for action in prepared.plan.actions} == asked.names:
         return True
-    print("Do you want to continue? [Y/n] ", end="", file=stream, flush=True)
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        print(file=stream)
-        return False
-    return answer.strip().lower() in ("", "y", "yes")
+    return question.agreed(plan, prepared.context.opam_version, console, stream)
 
 
 def run_opam(*words: str | Sequence[str]) -> NoReturn:

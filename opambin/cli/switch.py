@@ -47,22 +47,28 @@ def command(args: tuple[str, ...]) -> int:
 
 def _fill(made: Made, args: tuple[str, ...]) -> int:
     """Restore the compiler and let opam install the rest; returns its exit code."""
+    from opambin.cli import narration
     from opambin.cli.progress import meter
-    from opambin.cli.wording import print_messages, title
-    from opambin.door import creation, fetching, front
+    from opambin.door import creation, fetching, front, outcome
 
     door.tell_problems(made.prepared, print)
     made = replace(made, prepared=fetching.fetch(made.prepared, print, meter()))
-    print(f"\n{title('Installing new switch packages')}\nSwitch invariant: {made.invariant}")
+    console = narration.console_of(made.prepared, os.environ)
+    heading = console.heading("Installing new switch packages")
+    print(f"\n{heading}\nSwitch invariant: {made.invariant}", flush=True)
     done = front.carry_out(made.prepared, print)
     if done is None:
         creation.remove(made.context.opam, made.context.switch.name)
         door.run_opam("switch", args)
-    for line in front.summary_lines(made.prepared, done):
+    narration.print_steps(made.prepared, done, console, print)
+    left = outcome.left_to_opam(made.prepared, done)
+    if not left:
+        print("Done.")
+    narration.print_messages(made.prepared, done, console, print)
+    for line in outcome.summary_lines(made.prepared, done):
         print(line)
-    print_messages(made.prepared, done, print)
     sys.stdout.flush()
-    code = creation.install_rest(made) if front.left_to_opam(made.prepared, done) else 0
+    code = creation.install_rest(made) if left else 0
     if not code:
         creation.complete(made)
     return code

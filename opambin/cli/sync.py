@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opambin.cli import door
+from opambin.cli.question import DECLINED
 
 if TYPE_CHECKING:
     from opambin.door.sync import Outlook
@@ -38,7 +39,7 @@ def command(file: Path, switch: str | None, remove: bool, yes: bool) -> int:
         print(f"opam-bin: {outlook.reason or 'nothing of this is in the store'}; opam goes on alone")
         door.run_opam(outlook.words)
     if not wish.yes and not _agreed(outlook):
-        return door.DECLINED
+        return DECLINED
     return _carry_out(outlook)
 
 
@@ -52,10 +53,10 @@ def _agreed(outlook: Outlook) -> bool:
 
 
 def _carry_out(outlook: Outlook) -> int:
+    from opambin.cli import narration
     from opambin.cli.progress import meter
     from opambin.cli.provision import provide
-    from opambin.cli.wording import print_messages
-    from opambin.door import fetching, front
+    from opambin.door import fetching, front, outcome
     from opambin.machine import systempackages
 
     prepared = outlook.prepared
@@ -68,10 +69,10 @@ def _carry_out(outlook: Outlook) -> int:
     prepared = fetching.fetch(prepared, print, meter())
     done = front.carry_out(prepared, print)
     if done is not None:
-        for line in front.summary_lines(prepared, done):
+        for line in outcome.summary_lines(prepared, done):
             print(line)
-        print_messages(prepared, done, print)
-    if front.left_to_opam(prepared, done):
+        narration.print_messages(prepared, done, narration.console_of(prepared, os.environ), print)
+    if outcome.left_to_opam(prepared, done):
         door.run_opam(outlook.words)
     return _tell_extra(outlook)
 

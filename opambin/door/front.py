@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opambin import request, summary
+from opambin import request
 from opambin.context import open_context
-from opambin.door import projects, roots
+from opambin.door import outcome, projects, roots
 from opambin.door.decision import decide
 from opambin.errors import OpambinError, UnavailableError
 from opambin.model import PackageName
@@ -18,9 +18,6 @@ from opambin.opam.environment import refresh
 from opambin.placement import leftovers
 from opambin.plan import Item, Verdict
 from opambin.restore import Wanted, restore
-from opambin.session.folder import Result
-from opambin.store.records import Event
-from opambin.store.records import Result as EventResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,12 +83,12 @@ class PlainOpam:
 
     Attributes:
         reason: Why, in words; empty when there is nothing to say.
-        planned: opam's words when it said that there is nothing to do, so that it need not run again.
+        planned: opam's plan when there is nothing to do, so that it need not say so again.
         failed: opam's answer when it could make no plan; that of the command itself may be another one.
     """
 
     reason: str = ""
-    planned: str | None = None
+    planned: Plan | None = None
     failed: PlanFailed | None = None
 
 
@@ -102,10 +99,12 @@ class Command:
     Attributes:
         verb: ``install``, ``upgrade`` or ``reinstall``.
         args: Its arguments.
+        color: Whether opam may colour its words, as on a terminal.
     """
 
     verb: str
     args: tuple[str, ...]
+    color: bool = False
 
 
 def prepare(
@@ -165,7 +164,7 @@ def prepare_plan(context: Context, command: Command, plan: Plan, fingerprint: st
         dropped |= {PackageName(name) for name in asked.names}
     if all(package.name in dropped for package in plan.installs) and not plan.removes:
         nothing = not plan.actions or deps_only
-        return PlainOpam("", plan.stdout + plan.stderr if nothing else None)
+        return PlainOpam("", plan if nothing else None)
     decision = decide(context, asked, plan, dropped)
     if decision.for_good:
         # What is installed in their place must not be there before they have gone.
@@ -195,7 +194,7 @@ def obstacle_to_restoring(context: Context) -> str:
         return f"this switch is excluded by the configuration ({context.excluded})"
     if context.store is None:
         return context.store_problem
-    context.root.check_opam(context.opam.check_supported())
+    context.root.check_opam(context.opam_version)
     hook = others_hook(context)
     return f"{hook} of others are configured, which have to see each package" if hook else ""
 
@@ -220,10 +219,11 @@ def ask_for_plan(context: Context, command: Command) -> tuple[Plan | PlanFailed,
     write the state of pins when it plans; then the second plan finds nothing to write.
     """
     before = context.switch.fingerprint()
-    plan = context.opam.plan([command.verb, *command.args])
+    words = [command.verb, *command.args]
+    plan = context.opam.plan(words, color=command.color)
     after = context.switch.fingerprint()
     if before != after:
-        plan = context.opam.plan([command.verb, *command.args])
+        plan = context.opam.plan(words, color=command.color)
     return plan, after
 
 
@@ -247,80 +247,7 @@ def carry_out(prepared: Prepared, tell: Callable[[str], None]) -> Restored | Non
     if done.environment_stale:
         refresh(context.opam, context.switch)
     try:
-        _keep_statistics(context, prepared, done)
+        outcome.keep_statistics(prepared, done)
     except UnavailableError as error:
         tell(f"opam-bin: {error}")
     return done
-
-
-def _keep_statistics(context: Context, prepared: Prepared, done: Restored) -> None:
-    store = context.need_store()
-    if store.staging.readonly:
-        return
-    now = int(time.time())
-    events = [
-        Event(
-            now,
-            context.prefix,
-            str(manifest.package),
-            manifest.key,
-            EventResult.HIT,
-            "",
-            manifest.build.seconds,
-            manifest.size,
-            manifest.build.source_bytes,
-        )
-        for manifest in done.restored
-    ]
-    for item in prepared.items:
-        reason = done.left.get(str(item.package), item.reason)
-        if reason:
-            key = item.keyed.key or "" if item.keyed is not None else ""
-            events.append(Event(now, context.prefix, str(item.package), key, EventResult.MISS, reason))
-    store.record_events(events)
-
-
-def results(done: Restored) -> list[Result]:
-    """Return what a restore did in the form of a session's results."""
-    return [
-        Result(
-            str(manifest.package),
-            "restored",
-            seconds=manifest.build.seconds,
-            bytes=manifest.size,
-            source_bytes=manifest.build.source_bytes,
-            key=manifest.key,
-            output=manifest.output,
-        )
-        for manifest in done.restored
-    ]
-
-
-def summary_lines(prepared: Prepared, done: Restored) -> list[str]:
-    """Say what was restored, what it saved, and what is left to opam and why."""
-    found = results(done)
-    count = len(done.restored)
-    checked = f", {len(done.checked)} checked" if done.checked else ""
-    gone = sum(not after for after in prepared.decision.removals.values())
-    checked += f", {gone} removed" if gone else ""
-    seconds = sum(result.seconds for result in found)
-    source = sum(result.source_bytes for result in found)
-    saved = [f"{summary.duration(seconds)} of building"] if seconds >= 0.5 else []
-    saved += [f"{summary.data_size(source)} of sources"] if source else []
-    line = f"opam-bin: {count} restored{checked} in {summary.duration(prepared.seconds + done.seconds)}"
-    lines = [line + (f" (saved {' and '.join(saved)})" if saved else "")]
-    left = left_to_opam(prepared, done)
-    lines += [f"opam-bin: {package} is left to opam: {reason}" for package, reason in left.items()]
-    return [*lines, *(f"opam-bin: {report}" for report in done.reports)]
-
-
-def left_to_opam(prepared: Prepared, done: Restored | None) -> dict[str, str]:
-    """Return the packages of the plan that opam still has to install, with the reasons."""
-    placed = set() if done is None else {str(m.package) for m in done.restored} | set(done.checked)
-    later = {} if done is None else done.left
-    left = {str(package): "it is defined in a folder" for package in prepared.later}
-    return left | {
-        str(item.package): later.get(str(item.package)) or item.reason or "nothing was restored"
-        for item in prepared.items
-        if str(item.package) not in placed
-    }

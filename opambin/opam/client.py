@@ -152,13 +152,14 @@ class Opam:
             f"{self.program} is opam {shown}; opambin works with opam 2.1 up to 2.x: install another opam"
         )
 
-    def plan(self, args: Sequence[str]) -> Plan | PlanFailed:
+    def plan(self, args: Sequence[str], *, color: bool = False) -> Plan | PlanFailed:
         """Ask what ``opam ARGS`` would do; nothing is changed and no hook runs.
 
         It takes the switch's write lock for a moment: never call it while holding that lock.
 
         Args:
             args: The verb (install, upgrade, reinstall, remove) and its arguments.
+            color: Whether opam colours its words.
 
         Raises:
             BadDataError: opam's JSON is not what it should be.
@@ -169,7 +170,9 @@ class Opam:
             answer = Path(directory, "plan.json")
             # before the arguments, because behind -- nothing is an option
             verb, *rest = args
-            done = self.run([verb, "--show-actions", f"--json={answer}", *rest], capture=True)
+            words = [verb, "--show-actions", f"--json={answer}", *rest]
+            extra = {"OPAMCOLOR": "always"} if color else {}
+            done = self.run(words, env_extra=extra, capture=True)
             if not done.ok:
                 return PlanFailed(done.code, done.stdout, done.stderr)
             text = answer.read_text(encoding="utf-8") if answer.exists() else "{}"

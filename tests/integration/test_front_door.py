@@ -55,7 +55,7 @@ _numbers = itertools.count(1)
 
 def write_fetched(folder: Path, served: Path, url: str) -> None:
     """Add a package whose source is an archive behind ``url``."""
-    served.mkdir()
+    served.mkdir(exist_ok=True)
     with tarfile.open(served / "fetched.tar.gz", "w:gz") as archive:
         entry = tarfile.TarInfo("fetched/x")
         entry.size = 3
@@ -81,7 +81,7 @@ def door_root(opam_program: str, short_folder: Path, door_server: Server) -> Wor
     repository = tiny.write(folder / "repo")
     for package, text in MORE.items():
         target = repository / "packages" / package.partition(".")[0] / package
-        target.mkdir(parents=True)
+        target.mkdir(parents=True, exist_ok=True)
         (target / "opam").write_text(tiny.HEAD + text)
     write_fetched(repository, short_folder / "door-served", door_server.url)
     return World.make(folder, opam_program, str(repository), sandbox=False)

@@ -7,7 +7,7 @@ import pytest
 
 from opambin import request
 from opambin.cli import door
-from opambin.cli.wording import title
+from opambin.cli.console import Console
 from opambin.door import creation, listing, projects
 from opambin.errors import BadDataError, UnavailableError
 from opambin.machine import libraries, systempackages
@@ -38,8 +38,8 @@ def test_nothing_is_reinstalled_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "Installing new switch packages", "y" * 90])
-def test_titles(text: str) -> None:
-    line = title(text)
+def test_headings(text: str) -> None:
+    line = Console().heading(text)
     assert line.startswith(f"<><> {text} ")
     assert len(line) == max(80, len(text) + 6)
 
