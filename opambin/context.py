@@ -1,4 +1,8 @@
-"""What a workflow works on: configuration, opam's root and switch, the store, the session."""
+"""What a workflow works on: configuration, opam's root and switch, the store, the session.
+
+Much of it is imported where it is used, so that opam can be asked for its plan at once; the rest is loaded
+while opam solves (:mod:`opambin.door.warmup`).
+"""
 
 from __future__ import annotations
 
@@ -15,20 +19,18 @@ from opambin.model import PLACEHOLDER, ConeKey, OutputId
 from opambin.opam.client import Opam
 from opambin.opam.root import Root
 from opambin.opam.switch import Switch
-from opambin.relocate.engine import LinkMode
-from opambin.relocate.spelling import Spelling
-from opambin.relocate.text import locate
-from opambin.session.folder import Session
 from opambin.setup.shim import is_shim, programs
-from opambin.store.permissions import Sharing, is_shared
-from opambin.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opambin.config import Config
     from opambin.model import PackageName, Version
+    from opambin.relocate.engine import LinkMode
+    from opambin.relocate.spelling import Spelling
+    from opambin.session.folder import Session
     from opambin.store.records import InstalledRecord
+    from opambin.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Context:
         environ: The environment that builds inherit.
         hook: Whether opam's own session runs us. Only then is a session folder to be believed: outside, it
             is what a killed session left.
+        asked_before: Values of opam's variables that were asked for ahead of time.
     """
 
     config: Config
@@ -62,6 +65,7 @@ class Context:
     environ: Mapping[str, str]
     store_problem: str = ""
     hook: bool = False
+    asked_before: dict[str, str] = field(default_factory=dict, repr=False)
     _records: Mapping[PackageName, InstalledRecord] | None = field(default=None, repr=False)
 
     @cached_property
@@ -81,11 +85,15 @@ class Context:
     @cached_property
     def spelling(self) -> Spelling:
         """The spellings of the prefix."""
+        from opambin.relocate.spelling import Spelling
+
         return Spelling.of(self.prefix.encode())
 
     @cached_property
     def session(self) -> Session:
         """The session of the switch, whether one is going on or not."""
+        from opambin.session.folder import Session
+
         return Session.of(self.root.path, self.switch.prefix)
 
     @property
@@ -98,12 +106,17 @@ class Context:
     @property
     def link_mode(self) -> LinkMode:
         """How files may come into the prefix, as configured."""
+        from opambin.relocate.engine import LinkMode
+        from opambin.store.permissions import Sharing, is_shared
+
         if self.config.link != "hard" or is_shared(self.config.cache, Sharing(self.config.shared)):
             return LinkMode.COPY  # a file of a switch must not be one with what others can write
         return LinkMode.HARD
 
     def placeholder_text(self, text: str) -> str:
         """Spell the prefix in a text as the placeholder."""
+        from opambin.relocate.text import locate
+
         located = locate(text.encode("utf-8", "surrogateescape"), self.spelling)
         return located.content.decode("utf-8", "surrogateescape")
 
@@ -203,6 +216,8 @@ def open_store(config: Config, *, readonly: bool = False) -> tuple[Store | None,
     One that can't be written (an image's, another user's) is opened read-only: it gives what it has.
     """
     from opambin.errors import OpambinError
+    from opambin.store.permissions import Sharing
+    from opambin.store.store import Store
 
     readonly = readonly or (config.cache.is_dir() and not os.access(config.cache, os.W_OK))
     try:

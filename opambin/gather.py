@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from opambin.request import Request
 
 _PLATFORM = ("arch", "os", "os-distribution", "os-version")
+_FOLDERS = ("bin", "doc", "etc", "lib", "man", "prefix", "sbin", "share", "stublibs", "toplevel")
+_FLAGS = ("build", "dev", "pinned", "post", "with-dev-setup", "with-doc", "with-test")
+_COMPILER = ("sys-ocaml-arch", "sys-ocaml-cc", "sys-ocaml-libc", "sys-ocaml-version")
+_OTHERS = ("jobs", "make", "name", "opam-version", "os-family", "version")
+USUAL = frozenset((*_PLATFORM, *_FOLDERS, *_FLAGS, *_COMPILER, *_OTHERS))
+"""Variables that opam files often mention: they are asked for while opam makes its plan."""
 
 
 class Definitions:
@@ -125,10 +131,11 @@ def surroundings(context: Context, files: Iterable[OpamFile]) -> Surroundings:
     names = {*_PLATFORM, "opam-version", "os-family"}
     for file in files:
         names |= {name for name in mentioned_variables(file) if ":" not in name}
-    values = context.opam.variables(sorted(names))
+    known = context.asked_before
+    values = {**known, **context.opam.variables(sorted(names - known.keys()))}
     return Surroundings(
         Platform(*(values[name] for name in _PLATFORM)),
-        {name: value for name, value in values.items() if value},
+        {name: value for name, value in values.items() if value and name in names},
         {name: context.environ[name] for name in cone.ENVIRONMENT if context.environ.get(name)},
         system_compiler(context.environ, context.prefix),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 from opambin.model import OutputId, PackageName, Symbol
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 BYTECODE_SUFFIXES = (".cmo", ".cma")
 NATIVE_SUFFIXES = (".cmx", ".cmxa")
 UNIT_SUFFIXES = (".cmi", *NATIVE_SUFFIXES, *BYTECODE_SUFFIXES)
+_md5s: dict[tuple[int, ...], str] = {}
+"""Device, inode, size and times of a file to its md5."""
 
 
 class InstalledPackage:
@@ -158,10 +161,19 @@ class Machine:
 
 
 def file_md5(path: str) -> str:
-    """Return the md5 of a file in hexadecimal; empty when it can't be read."""
+    """Return the md5 of a file in hexadecimal; empty when it can't be read.
+
+    The file of a compiler is asked for several times: it is read again only when it has changed.
+    """
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a name from opam's files, as it stands there
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            status = os.fstat(file.fileno())
+            stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            if stamp not in _md5s:
+                _md5s[stamp] = hashlib.file_digest(
+                    file, lambda: hashlib.md5(usedforsecurity=False)
+                ).hexdigest()
+            return _md5s[stamp]
     except OSError:
         return ""
 

@@ -40,8 +40,6 @@ def command(args: tuple[str, ...]) -> int:
     except BaseException:
         creation.remove(made.context.opam, made.context.switch.name)
         raise
-    if made.hint:
-        print(made.hint)
     return _clean_up(made, code) if code else 0
 
 
@@ -65,10 +63,14 @@ def _fill(made: Made, args: tuple[str, ...]) -> int:
     if not left:
         print("Done.")
     narration.print_messages(made.prepared, done, console, print)
+    if made.hint and not left:
+        print(made.hint)
     for line in outcome.summary_lines(made.prepared, done):
         print(line)
     sys.stdout.flush()
     code = creation.install_rest(made) if left else 0
+    if made.hint and left:
+        print(made.hint)
     if not code:
         creation.complete(made)
     return code

@@ -1,4 +1,7 @@
-"""The front door: ask opam for its plan, restore what is known, hand the rest to opam."""
+"""The front door: ask opam for its plan, restore what is known, hand the rest to opam.
+
+What is needed only when the plan is there is imported late, and loaded by another thread while opam solves.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,12 @@ from typing import TYPE_CHECKING
 
 from opambin import request
 from opambin.context import open_context
-from opambin.door import outcome, projects, roots
-from opambin.door.decision import decide
+from opambin.door import warmup
 from opambin.errors import OpambinError, UnavailableError
 from opambin.model import PackageName
 from opambin.opam import hooklist
 from opambin.opam.client import PlanFailed
-from opambin.opam.environment import refresh
-from opambin.placement import leftovers
-from opambin.plan import Item, Verdict
-from opambin.restore import Wanted, restore
+from opambin.placement import traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from opambin.door.decision import Decision
     from opambin.model import Package
     from opambin.opam.client import Plan
+    from opambin.plan import Item
     from opambin.request import Request
     from opambin.restore import Restored
 
@@ -69,6 +69,8 @@ class Prepared:
     @property
     def hits(self) -> list[Item]:
         """What would be restored, checks included."""
+        from opambin.plan import Verdict
+
         return [item for item in self.items if item.verdict in (Verdict.HIT, Verdict.CHECK)]
 
     @property
@@ -127,7 +129,7 @@ def prepare(
     obstacle = obstacle_to_restoring(context)
     if obstacle:
         return PlainOpam(obstacle)
-    leftovers.clean_up(context, tell)
+    _clean_up(context, tell)
     if command.verb != "install" and not _all_installed(context, asked):
         return PlainOpam()  # opam asks first
     begun = time.monotonic()
@@ -144,6 +146,14 @@ def prepare(
     return replace(prepared, seconds=time.monotonic() - solved, opam_seconds=solved - begun)
 
 
+def _clean_up(context: Context, tell: Callable[[str], None]) -> None:
+    """Undo what an earlier restore left that was killed; mostly there is nothing."""
+    if traces.there(context):
+        from opambin.placement import leftovers
+
+        leftovers.clean_up(context, tell)
+
+
 def prepare_plan(context: Context, command: Command, plan: Plan, fingerprint: str) -> Prepared | PlainOpam:
     """Decide on a plan.
 
@@ -156,6 +166,9 @@ def prepare_plan(context: Context, command: Command, plan: Plan, fingerprint: st
     Raises:
         OpambinError: A definition can't be had, or a record of the switch can't be read.
     """
+    from opambin.door import projects, roots
+    from opambin.door.decision import decide
+
     asked = request.parse(command.args, context.environ)
     folders = projects.find(asked, context.environ)
     dropped = frozenset(project.name for project in folders)
@@ -218,6 +231,7 @@ def ask_for_plan(context: Context, command: Command) -> tuple[Plan | PlanFailed,
     The fingerprint is taken before, since another opam may change the switch right after. opam itself may
     write the state of pins when it plans; then the second plan finds nothing to write.
     """
+    warmup.begin(context)
     before = context.switch.fingerprint()
     words = [command.verb, *command.args]
     plan = context.opam.plan(words, color=command.color)
@@ -234,6 +248,10 @@ def carry_out(prepared: Prepared, tell: Callable[[str], None]) -> Restored | Non
         prepared: The plan.
         tell: Called with lines for the user.
     """
+    from opambin.door import outcome
+    from opambin.opam.environment import refresh
+    from opambin.restore import Wanted, restore
+
     if prepared.idle:
         return None
     context = prepared.context

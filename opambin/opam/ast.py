@@ -6,7 +6,7 @@ and comments are equal. Shapes follow the grammar, not the meaning: ``depends`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
@@ -155,10 +155,16 @@ class OpamFile:
 
     filename: str
     items: tuple[Item, ...] = ()
+    _fields: dict[str, Value] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the fields: one is asked for some fifty times when a plan is made."""
+        found = {item.name: item.value for item in reversed(self.items) if isinstance(item, Field)}
+        object.__setattr__(self, "_fields", found)
 
     def get(self, name: str) -> Value | None:
         """Return the value of the top-level field ``name``, or None."""
-        return _field(self.items, name)
+        return self._fields.get(name)
 
     def sections(self, kind: str) -> tuple[Section, ...]:
         """Return the top-level sections of a kind, in file order."""

@@ -197,7 +197,8 @@ def variables(value: ast.Value | None) -> frozenset[str]:
     while pending:
         node = pending.pop()
         if isinstance(node, String):
-            found |= mentioned(node.value)
+            if "%{" in node.value:
+                found |= mentioned(node.value)
         elif isinstance(node, Ident):
             found.add(node.name)
         else:

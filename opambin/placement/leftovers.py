@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
 from opambin.opam.lock import SwitchLock
 from opambin.placement import recovery, removing
+from opambin.placement.traces import journal_path, there
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 def journal_of(context: Context) -> recovery.Journal:
     """Return the journal of restores into the switch."""
-    return recovery.Journal(Path(f"{context.root.path}/plugins/opam-bin/journal{context.prefix}.json"))
-
-
-def there(context: Context) -> bool:
-    """Tell whether a restore into the switch is going on, or was killed."""
-    return journal_of(context).path.exists() or (context.switch.meta / removing.FOLDER).exists()
+    return recovery.Journal(journal_path(context))
 
 
 def clean_up(context: Context, tell: Callable[[str], None]) -> None:

@@ -234,6 +234,7 @@ def on_terminal(pair: Pair, args: tuple[str, ...], more: dict[str, str], *, say:
     del environ["OPAMYES"]
     pid, master = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
         os.chdir(pair.transparent.folder)
         os.execvpe("opam", ["opam", *args], environ)  # noqa: S606 - a terminal of its own, and no shell
     heard, said = b"", 0.0
