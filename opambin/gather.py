@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin import cone
+from opambin.checkout import revision
 from opambin.errors import UnavailableError
 from opambin.opam.buildfields import mentioned_variables
 from opambin.opam.parser import parse
@@ -69,14 +70,17 @@ class Definitions:
         return found
 
     def pin(self, package: Package) -> str | None:
-        """Return the digest of a pinned package's source, as opam has synchronised it.
+        """Return what identifies the source of a pinned package, as opam has synchronised it.
 
         None when that isn't there yet: before the fetch, opam may still have the source of an older build.
         """
         folder = self._context.switch.sources_dir(package.name)
         if (package in self._new and not self._fetched) or not folder.is_dir():
             return None
-        return tree_digest(folder)
+        at = revision(folder)
+        if not at:
+            return tree_digest(folder) if at == "" else None
+        return f"{tree_digest(folder)} {at}"
 
     def file(self, package: Package) -> OpamFile:
         """Return the same, parsed."""

@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     hooks: dict[str, Callable[[Sequence[str]], int]] = {
         "pre-session": pre_session,
         "pre-build": pre_build,
+        "late": late,
         "place": place,
         "post-install": post_install,
         "post-session": post_session,
@@ -68,6 +69,20 @@ def pre_build(args: Sequence[str]) -> int:
         print(f"opam-bin: {problem}", file=sys.stderr)
         return 1
     return 0
+
+
+def late(args: Sequence[str]) -> int:
+    """Look up what the session's start could not, and bring a hit into the build directory: ``NAME VERSION``.
+
+    Returns:
+        0 when it is placed, 1 when it is to be built.
+    """
+    from opambin.session import late as session_late
+
+    problem = session_late.before_build(_package(args), os.environ)
+    if problem:
+        print(f"opam-bin: {problem}", file=sys.stderr)
+    return 0 if problem is None else 1
 
 
 def place(args: Sequence[str]) -> int:

@@ -4,22 +4,21 @@ Rules:
 
 * Everything happens under opam's own lock, and only while the switch is what the plan saw.
 * All files are made, with their final bytes, before the first one appears in the prefix.
-* Packages are placed in the plan's order; the check of a ``conf`` package runs when what it may call is
-  in place. What a failing check would have carried is left to opam.
+* Packages are placed in the plan's order; the check of a ``conf`` package begins when what it may call is
+  in place, and has ended before anything is placed that stands on it. What a failing check would have
+  carried is left to opam.
 * opam's records are written last. Whatever fails after the first write is undone.
 """
 
 from __future__ import annotations
 
 import shutil
-import signal
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opambin.errors import UnavailableError
+from opambin.interrupts import held_back
 from opambin.machine import checks
 from opambin.model import FileType
 from opambin.opam.changes import Change, ChangeKind, Changes, digest
@@ -29,13 +28,13 @@ from opambin.placement import leftovers, placing, removing
 from opambin.placement.leftovers import journal_of
 from opambin.plan import FromManifest, Site, Verdict, refusal
 from opambin.provided import InstalledPackage, Machine
-from opambin.restoring import Run, Wanted, begin_checks, check, extra_files
+from opambin.restoring import Run, Wanted, begin_check, begin_checks, extra_files, settle, settle_all
 from opambin.store.records import InstalledRecord
 
 __all__ = ["Restored", "Wanted", "journal_of", "restore"]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from opambin.context import Context
     from opambin.model import Manifest, PackageName
@@ -119,19 +118,20 @@ def _under_lock(run: Run, lock: SwitchLock) -> None:
         run.removal.carry_out()
         for item in run.wanted.items:
             _one(run, item, target)
+        settle_all(run)
         _need_replacements(run, run.left)
-        with _holding_back_interrupts():
+        with held_back():
             _register(run, lock)
             registered = True
             journal.clear()
             run.removal.finish()
     except BaseException:
         if not registered:
-            with _holding_back_interrupts():
+            with held_back():
                 _undo(run, journal)
         raise
     finally:
-        for check in run.early.values():
+        for check in run.checks.values():
             check.join()
         shutil.rmtree(target.staging, ignore_errors=True)
 
@@ -177,22 +177,6 @@ def _undo(run: Run, journal: recovery.Journal) -> None:
         journal.clear()
 
 
-@contextmanager
-def _holding_back_interrupts() -> Iterator[None]:
-    """Keep Ctrl-C from ending something that must not be left halfway; it counts when that is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
-    if came:
-        raise KeyboardInterrupt
-
-
 def _stage(run: Run, target: placing.Target) -> list[Manifest]:
     """Make the files of all hits; what can't be made is left to opam."""
     hits: list[Manifest] = []
@@ -226,11 +210,14 @@ def _one(run: Run, item: Item, target: placing.Target) -> None:
     name = item.package.name
     if item.verdict not in (Verdict.HIT, Verdict.CHECK) or str(item.package) in run.left:
         return
-    missing = [below for below in run.universe.needed(name) if below not in run.chosen]
+    needed = run.universe.needed(name)
+    for below in needed:
+        settle(run, below)
+    missing = [below for below in needed if below not in run.chosen]
     if missing:
         run.left[str(item.package)] = f"{missing[0]} below it could not be restored"
     elif item.verdict is Verdict.CHECK:
-        check(run, item)
+        begin_check(run, item, run.configs)
     elif item.manifest is not None:
         reason = refusal(item.manifest, run.chosen, run.site)
         if reason:

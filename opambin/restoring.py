@@ -85,7 +85,8 @@ class Run:
         left: Package to reason, for those that are left to opam.
         reports: What the user must hear of.
         environment_stale: Whether opam's record of the environment must be written anew.
-        early: Checks that run beside the making of files.
+        checks: Checks that were begun.
+        settled: Those of them whose outcome is noted.
     """
 
     context: Context
@@ -102,16 +103,20 @@ class Run:
     left: dict[str, str] = field(default_factory=dict)
     reports: list[str] = field(default_factory=list)
     environment_stale: bool = False
-    early: dict[PackageName, EarlyCheck] = field(default_factory=dict)
+    checks: dict[PackageName, Check] = field(default_factory=dict)
+    settled: set[PackageName] = field(default_factory=set)
 
 
-class EarlyCheck(threading.Thread):
-    """A check that needs nothing of this restore, and so runs while files are made."""
+class Check(threading.Thread):
+    """A check, which runs while files are made and placed."""
 
-    def __init__(self, environment: checks.BuildEnvironment, node: Node, files: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, item: Item, environment: checks.BuildEnvironment, node: Node, files: Mapping[str, bytes]
+    ) -> None:
         super().__init__()
-        self._arguments = (environment, node, files)
+        self.item = item
         self.result = checks.CheckResult("its check did not come to an end")
+        self._arguments = (environment, node, files)
 
     def run(self) -> None:
         """Run it."""
@@ -121,27 +126,37 @@ class EarlyCheck(threading.Thread):
 def begin_checks(run: Run) -> None:
     """Start the checks that call nothing but what is installed already."""
     for item in run.wanted.items:
-        name = item.package.name
-        if item.verdict is Verdict.CHECK and all(below in run.chosen for below in run.universe.needed(name)):
-            files = _check_files(run, item)
-            if files is not None:
-                environment = checks.BuildEnvironment(run.context, run.universe, {})
-                run.early[name] = EarlyCheck(environment, run.universe.node(name), files)
-                run.early[name].start()
+        below = run.universe.needed(item.package.name)
+        if item.verdict is Verdict.CHECK and all(name in run.chosen for name in below):
+            begin_check(run, item, {})
 
 
-def check(run: Run, item: Item) -> None:
-    """Run the check of a package, or take what it gave when it ran early; a failing one leaves it to opam."""
-    context, name = run.context, item.package.name
-    if name in run.early:
-        run.early[name].join()
-        result = run.early[name].result
-    else:
-        files = _check_files(run, item)
-        if files is None:
-            return
-        environment = checks.BuildEnvironment(context, run.universe, run.configs)
-        result = checks.run_check(environment, run.universe.node(name), files)
+def begin_check(run: Run, item: Item, configs: Mapping[str, PackageConfig]) -> None:
+    """Start a check, where it was not started before; what it needs is in place."""
+    name = item.package.name
+    if name in run.checks:
+        return
+    files = _check_files(run, item)
+    if files is not None:
+        environment = checks.BuildEnvironment(run.context, run.universe, dict(configs))
+        run.checks[name] = Check(item, environment, run.universe.node(name), files)
+        run.checks[name].start()
+
+
+def settle_all(run: Run) -> None:
+    """Wait for every check."""
+    for name in run.checks:
+        settle(run, name)
+
+
+def settle(run: Run, name: PackageName) -> None:
+    """Wait for the check of a package, if there is one, and note what it gave; what fails is left to opam."""
+    check = run.checks.get(name)
+    if check is None or name in run.settled:
+        return
+    check.join()
+    run.settled.add(name)
+    context, item, result = run.context, check.item, check.result
     if result.problem:
         run.left[str(item.package)] = f"its check failed: {result.problem}"
         return

@@ -12,6 +12,7 @@ import click
 
 from opambin import __version__
 from opambin.errors import OpambinError
+from opambin.interrupts import Terminated, raise_on_termination
 
 COMMANDS = {
     "init": "Set opam-bin up in an opam root.",
@@ -88,6 +89,7 @@ def program() -> None:
 
 def main() -> None:
     """Run the program; the one place that turns errors into exit codes."""
+    raise_on_termination()
     sys.exit(run())
 
 
@@ -109,6 +111,9 @@ def run() -> int:
     except (click.Abort, KeyboardInterrupt):
         print("opam-bin: interrupted", file=sys.stderr)
         return 130
+    except Terminated as end:
+        print("opam-bin: ended by a signal", file=sys.stderr)
+        return 128 + end.number
     except BrokenPipeError:
         # the reader of a pipe has seen enough; nothing more can be written there, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

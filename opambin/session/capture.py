@@ -11,12 +11,12 @@ from opambin.errors import BadDataError
 from opambin.filelist import FileList, from_comparison, from_install_file
 from opambin.model import Package, PackageName, Version
 from opambin.opam import fields
-from opambin.opam.buildfields import cares_for_tests, configured_variables
+from opambin.opam.buildfields import cares_for_tests
 from opambin.opam.parser import parse
 from opambin.opam.prefixindex import PrefixIndex
 from opambin.provided import InstalledPackage
 from opambin.session import replaced
-from opambin.session.folder import Planned, Result
+from opambin.session.folder import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from opambin.capture import Captured
     from opambin.context import Context
     from opambin.opam.ast import OpamFile
+    from opambin.session.folder import Planned
 
 
 def after_install(named: tuple[str, str], environ: Mapping[str, str]) -> None:
@@ -37,7 +38,9 @@ def after_install(named: tuple[str, str], environ: Mapping[str, str]) -> None:
     package = Package(PackageName(named[0]), Version(named[1]))
     planned = context.session.load_planned(package)
     if planned is None or planned.keyed.key is None:
-        planned = _late_plan(context, package, planned)
+        from opambin.session import late  # rarely needed: the look before the build has mostly done it
+
+        _, planned = late.plan(context, package, planned)
     file = parse(planned.text, f"{package}/opam")
     index = PrefixIndex.load(context.session.index_path)
     replaced.forget(context, package.name, index)
@@ -63,34 +66,6 @@ def _problem(context: Context, package: Package, planned: Planned) -> str:
     if context.session.load_request() is None and cares_for_tests(parse(planned.text, str(package))):
         return "opam's command line can't be read, so it may have been built with tests"
     return ""
-
-
-def _late_plan(context: Context, package: Package, planned: Planned | None) -> Planned:
-    """Work out the key of a package that the session's start knew nothing of, or whose source it lacked.
-
-    Reinstalled packages are not announced; the source of a pin is there only now.
-    """
-    # Rarely needed, and slow to load.
-    from opambin import gather, request
-
-    state = context.switch.state()
-    selected = {**state.installed, package.name: package.version}
-    args = context.session.load_request()
-    asked = request.parse(args, context.environ) if args is not None else None
-    definitions = gather.Definitions(context, [package], fetched=True)
-    if planned is None:  # then the variables that it reads have not been asked for
-        around = gather.surroundings(context, [definitions.file(package)])
-    else:
-        around = context.session.load_surroundings()
-    universe = gather.universe(context, selected, definitions, asked, around)
-    node = universe.node(package.name)
-    return Planned(
-        universe.key(package.name),
-        node.text,
-        tuple(str(name) for name in universe.runtime_closure(package.name)),
-        configured_variables(node.file, str(package.name)),
-        planned.reason if planned is not None else "",
-    )
 
 
 def _files(

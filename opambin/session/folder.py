@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 FOLDERS = (
     "hit",
+    "late",
     "placed",
     "place-at-install",
     "recipe",

@@ -176,6 +176,10 @@ def _write_markers(
             item.reason,
         )
         context.session.save_planned(item.package, planned)
+        if keyed.key is None and context.config.restore:
+            context.session.mark(
+                "late", item.package
+            )  # a pin, or on a pin: its key is known when that is there
         if item.verdict is Verdict.HIT and item.manifest is not None and context.config.restore:
             if asked is None and cares_for_tests(node.file):
                 continue

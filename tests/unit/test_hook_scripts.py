@@ -59,6 +59,7 @@ class Root:
     def open(self) -> None:
         for name in ("package", "start"):
             (self.session / name).mkdir(parents=True)
+        self.mark("package", PACKAGE)
 
     def python_exits_with(self, status: int) -> None:
         (self.path / "status").write_text(str(status))
@@ -314,6 +315,21 @@ class TestPreBuild:
         done = root.run("pre-build")
         assert (done.returncode, root.calls()) == (result, [f"pre-build {NAME} {VERSION}"])
         assert ("it is built" in done.stderr) is (status in {1, 4})
+
+    @pytest.mark.parametrize("marked", [False, True], ids=["not announced", "a pin"])
+    @pytest.mark.parametrize(("status", "result", "built"), [(0, 0, False), (1, 0, True), (10, 1, False)])
+    def test_what_was_not_looked_up_is_looked_up_now(
+        self, root: Root, marked: bool, status: int, result: int, built: bool
+    ) -> None:
+        root.open()
+        if marked:
+            root.mark("late", PACKAGE)
+        else:
+            (root.session / "package" / PACKAGE).unlink()
+        root.python_exits_with(status)
+        done = root.run("pre-build")
+        assert (done.returncode, root.calls()) == (result, [f"late {NAME} {VERSION}"])
+        assert (root.session / "start" / PACKAGE).exists() is built
 
     def test_nothing_happens_without_a_session(self, root: Root) -> None:
         assert root.run("pre-build").returncode == 0
