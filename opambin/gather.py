@@ -29,8 +29,9 @@ _PLATFORM = ("arch", "os", "os-distribution", "os-version")
 _FOLDERS = ("bin", "doc", "etc", "lib", "man", "prefix", "sbin", "share", "stublibs", "toplevel")
 _FLAGS = ("build", "dev", "pinned", "post", "with-dev-setup", "with-doc", "with-test")
 _COMPILER = ("sys-ocaml-arch", "sys-ocaml-cc", "sys-ocaml-libc", "sys-ocaml-version")
-_OTHERS = ("jobs", "make", "name", "opam-version", "os-family", "version")
-USUAL = frozenset((*_PLATFORM, *_FOLDERS, *_FLAGS, *_COMPILER, *_OTHERS))
+_OTHERS = ("jobs", "make", "name", "opam-version", "os-family", "stubsdir", "version")
+_SET_BY_COMPILERS = ("CAML_LD_LIBRARY_PATH", "OCAML_TOPLEVEL_PATH")
+USUAL = frozenset((*_PLATFORM, *_FOLDERS, *_FLAGS, *_COMPILER, *_OTHERS, *_SET_BY_COMPILERS))
 """Variables that opam files often mention: they are asked for while opam makes its plan."""
 
 

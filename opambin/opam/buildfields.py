@@ -29,6 +29,8 @@ BUILD_FIELDS = (
 FLAG_OF_FIELD = {"build-test": "with-test", "run-test": "with-test", "build-doc": "with-doc"}
 """Fields of commands that opam runs under a flag without their mentioning it."""
 
+_mentioned: dict[int, tuple[OpamFile, frozenset[str]]] = {}
+"""What was found in a file, by its identity: a plan asks for it three times, and reads each file once."""
 _METADATA = frozenset(("installed", "enable", "version", "name"))
 _FOLDERS = frozenset(("bin", "sbin", "lib", "man", "doc", "share", "etc", "stublibs", "toplevel"))
 _OPAMS_OWN = frozenset(("build", "hash", "dev", "build-id", "opamfile", "pinned", "depends"))
@@ -39,6 +41,13 @@ def mentioned_variables(file: OpamFile) -> frozenset[str]:
 
     ``_:x`` counts as ``x``. A field that opam runs only under a flag mentions that flag.
     """
+    known = _mentioned.get(id(file))
+    if known is None or known[0] is not file:
+        known = _mentioned[id(file)] = (file, _mentioned_variables(file))
+    return known[1]
+
+
+def _mentioned_variables(file: OpamFile) -> frozenset[str]:
     found = {flag for name, flag in FLAG_OF_FIELD.items() if file.get(name) is not None}
     for name in BUILD_FIELDS:
         value = file.get(name)

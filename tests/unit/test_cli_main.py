@@ -168,7 +168,12 @@ def test_help_loads_no_command() -> None:
         "print(*[name for name in sys.modules if name.startswith('opambin.')], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stderr.split()) == {"opambin.cli", "opambin.cli.main", "opambin.errors"}
+    assert set(done.stderr.split()) == {
+        "opambin.cli",
+        "opambin.cli.main",
+        "opambin.errors",
+        "opambin.interrupts",
+    }
     assert all(name in done.stdout for name in program.COMMANDS)
 
 
