@@ -152,6 +152,7 @@ def tell_problems(prepared: Prepared, tell: Callable[[str], None]) -> None:
         tell(f"opam-bin: {problem}")
     for line in prepared.decision.shelf.lines():
         tell(line)
+        os.environ["OPAMBIN_TOLD"] = "1"  # so that the session that may follow need not say it again
 
 
 def agreed(prepared: Prepared, console: Console, *, json_wanted: bool) -> bool:

@@ -73,7 +73,9 @@ def start(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
     else:
         context.session.mark("", "nocapture")
     problems = [*context.store.problems, *shelf.problems()]
-    return [*told, *shelf.lines(), *(f"opam-bin: {problem}" for problem in problems)]
+    if not environ.get("OPAMBIN_TOLD"):
+        told += shelf.lines()
+    return [*told, *(f"opam-bin: {problem}" for problem in problems)]
 
 
 def running_opam(facts: Mapping[str, str]) -> str | None:

@@ -1,0 +1,194 @@
+"""Whatever a remote does wrong, the package gets installed, from source, and a line says why."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from faulty_folder import Faulty, serving
+
+from opambin.trust.keys import SecretKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from worlds import Done, World
+
+pytestmark = pytest.mark.integration
+KEY = SecretKey("ci", b"k" * 32)
+_numbers = itertools.count(500)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cache:
+    """A remote that holds some tiny packages, and a machine that has nothing."""
+
+    world: World
+    remote: Faulty
+    switch: str
+
+    def install(self, *names: str, program: str = "opam-bin", **more: str) -> Done:
+        """Install packages in an empty switch, with the remote configured."""
+        environ = {
+            "OPAMBIN_REMOTE": self.remote.url,
+            "OPAMBIN_TRUSTED_KEYS": str(KEY.public),
+            "XDG_STATE_HOME": str(self.world.folder / f"state{self.world.number}"),
+            **more,
+        }
+        if program == "opam":
+            return self.world.opam("install", "--switch", self.switch, *names, more=environ)
+        return self.world.opam_bin("install", "--switch", self.switch, *names, more=environ)
+
+
+@pytest.fixture(scope="module")
+def filled(tiny_root: World) -> Path:
+    """A folder with the layout of a remote, filled from a switch that was built."""
+    world = dataclasses.replace(tiny_root, number=next(_numbers))
+    world.empty_switch(f"s{world.number}")
+    world.opam("install", "--switch", f"s{world.number}", "top", "leaf")
+    folder = world.folder / f"remote{world.number}"
+    more = {"OPAMBIN_SIGNING_KEY": KEY.reveal()}
+    done = world.opam_bin("push", "--all", "--remote", str(folder), "--json", more=more)
+    assert len(json.loads(done.out)["pushed"]) == 4
+    return folder
+
+
+@pytest.fixture
+def cache(tiny_root: World, filled: Path, tmp_path: Path) -> Iterator[Cache]:
+    world = dataclasses.replace(tiny_root, number=next(_numbers))
+    switch = f"s{world.number}"
+    world.empty_switch(switch)
+    copy = tmp_path / "remote"
+    shutil.copytree(filled, copy)
+    with serving(copy) as remote:
+        yield Cache(world, remote, switch)
+
+
+@pytest.mark.parametrize("program", ["opam-bin", "opam"])
+def test_without_a_fault_nothing_is_built(cache: Cache, program: str) -> None:
+    done = cache.install("top", "leaf", program=program)
+    assert cache.world.built == []
+    assert "4 snapshots fetched from environment" in done.text
+    assert cache.world.installed(cache.switch) == ["flat.1", "leaf.1", "top.1", "tree.2"]
+
+
+WORDS = {
+    "error": "going on without remote environment",
+    "forbidden": "going on without remote environment",
+    "reset": "remote environment",
+    "loop": "going on without remote environment",
+    "truncated": "environment",
+    "wrong": "not what was signed",
+    "another": "remote environment",
+    "longer": "remote environment",
+    "page": "remote environment",
+}
+
+
+CASES = {(fault, only) for fault in WORDS for only in ("", "archives/", "keys/")}
+USUAL = {
+    ("error", ""),
+    ("wrong", "archives/"),
+    ("another", "keys/"),
+    ("truncated", "archives/"),
+    ("page", ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "only"),
+    [
+        pytest.param(
+            fault, only, id=f"{fault} {only}", marks=() if (fault, only) in USUAL else pytest.mark.slow
+        )
+        for fault, only in sorted(CASES)
+    ],
+)
+def test_a_fault_costs_a_line_and_a_build(cache: Cache, fault: str, only: str) -> None:
+    cache.remote.fault, cache.remote.only = fault, only
+    done = cache.install("leaf")
+    assert cache.world.built == ["leaf.1"]
+    assert cache.world.installed(cache.switch) == ["leaf.1"]
+    assert "environment" in done.text
+    assert done.seconds < 30
+    if (fault, only) in {("wrong", "archives/"), ("error", ""), ("forbidden", "")}:
+        assert WORDS[fault] in done.text
+
+
+def test_a_remote_that_is_not_there(cache: Cache) -> None:
+    done = cache.install("leaf", OPAMBIN_REMOTE="http://127.0.0.1:1/")
+    assert cache.world.built == ["leaf.1"]
+    assert done.text.count("going on without remote environment") == 1
+    assert done.seconds < 15
+
+
+def test_a_remote_that_drips(cache: Cache) -> None:
+    cache.remote.fault = "drip"
+    done = cache.install("leaf")
+    assert cache.world.built == ["leaf.1"]
+    assert "going on without remote environment" in done.text
+    assert done.seconds < 40
+
+
+def test_what_fails_under_others_leaves_them_to_opam(cache: Cache) -> None:
+    """The archive of ``tree`` is gone: what stands on it waits until opam has built it."""
+    (gone,) = [path for path in cache.remote.root.glob("keys/*/*/0") if b'"tree"' in _payload(path)]
+    digest = json.loads(_payload(gone))["archive-digest"]
+    (cache.remote.root / f"archives/{digest[:2]}/{digest[2:]}.tar.zst").unlink()
+    done = cache.install("top", "leaf")
+    assert cache.world.built[:1] == ["tree.2"]
+    assert "leaf.1" not in cache.world.built
+    assert cache.world.installed(cache.switch) == ["flat.1", "leaf.1", "top.1", "tree.2"]
+    assert "its archive is not there" in done.text
+
+
+def test_a_key_that_is_not_trusted(cache: Cache) -> None:
+    done = cache.install("leaf", OPAMBIN_TRUSTED_KEYS=str(SecretKey("other", b"o" * 32).public))
+    assert cache.world.built == ["leaf.1"]
+    assert "not taken from remote environment: leaf.1: signed by no key that is trusted here" in done.text
+    assert not any(name.startswith("archives") for name in cache.remote.requests)
+
+
+def test_offline_asks_nobody(cache: Cache) -> None:
+    cache.install("leaf", OPAMBIN_OFFLINE="true")
+    assert cache.world.built == ["leaf.1"]
+    assert cache.remote.requests == []
+
+
+@pytest.mark.parametrize(
+    "remote", ["ftp://example.org/x", "https://user@", "nonsense"], ids=["scheme", "no host", "no url"]
+)
+def test_a_remote_that_can_be_none(cache: Cache, remote: str) -> None:
+    done = cache.install("leaf", OPAMBIN_REMOTE=remote)
+    assert cache.world.built == ["leaf.1"]
+    assert "not a remote" in done.text
+
+
+def test_a_remote_without_a_trusted_key_is_not_asked(cache: Cache) -> None:
+    done = cache.install("leaf", OPAMBIN_TRUSTED_KEYS="")
+    assert cache.world.built == ["leaf.1"]
+    assert cache.remote.requests == []
+    assert "remote environment: 1 of these keys have to sign" in done.text
+
+
+def _payload(path: Path) -> bytes:
+    import base64
+
+    return base64.b64decode(json.loads(path.read_bytes())["payload"])
+
+
+def test_autopush_is_finished_when_one_waits_for_it(cache: Cache, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    more = {"OPAMBIN_REMOTE": str(folder), "OPAMBIN_AUTOPUSH": "true", "OPAMBIN_SIGNING_KEY": KEY.reveal()}
+    more["OPAMBIN_TRUSTED_KEYS"] = str(KEY.public)
+    cache.world.opam("install", "--switch", cache.switch, "leaf", "lone", more=more)
+    done = cache.world.opam_bin("push", "--wait", more=more)
+    assert "pushed to environment" in done.text or "nothing waits" in done.text
+    assert len(list(folder.glob("keys/*/*/0"))) == 2
+    assert os.listdir(cache.world.cache / "outbox") == []  # noqa: PTH208 - names
