@@ -39,6 +39,8 @@ COMMANDS = {
     "mirror": "Copy a published repository, or a part of it, verified.",
     "verify-update": "Verify an update of a repository, for opam.",
     "tuf": "Keys and signatures of a published repository.",
+    "sign": "Add a signature to what others have signed: release what was staged.",
+    "bundle": "Carry snapshots to machines without a network, in one file.",
     "gc": "Remove from the store what no snapshot needs, and snapshots that are too old or too many.",
     "keep": "Name snapshots that gc leaves alone.",
     "remote": "Say which shared caches are used, and try them out.",

@@ -72,7 +72,7 @@ def command(
     include = frozenset(doubt for doubt in selection.Doubt if options.get(f"include_{doubt}"))
     prefixes = tuple(prefix_of(name) for name in switches)
     wanted = selection.Wanted(packages, prefixes, everything, options["closure"], include)
-    with _store() as store:
+    with open_store() as store:
         if wait or queued:
             return _queued(store, wanted, remote, quiet=queued)
         chosen = selection.select(store, wanted)
@@ -86,7 +86,8 @@ def command(
     return 1 if done.failed else 0
 
 
-def _store() -> Store:
+def open_store() -> Store:
+    """Open the configured store; it has to be there."""
     from opambin.config import load
     from opambin.store.permissions import Sharing
     from opambin.store.store import Store

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from opambin.cli.output import Column, counted, print_json, print_table, printable
+from opambin.cli.remote_gc import command as gc
+from opambin.cli.remote_snapshot import command as snapshot
 
 if TYPE_CHECKING:
     from opambin.remote.trial import Trial
@@ -202,3 +204,7 @@ def _row(entry: Configured) -> dict[str, object]:
 
 def _rights(entry: Configured) -> str:
     return "read, write" if entry.write else "read"
+
+
+command.add_command(gc)
+command.add_command(snapshot)

@@ -10,9 +10,6 @@ from opambin.model import ConeKey
 if TYPE_CHECKING:
     from opambin.model import Digest
 
-FORMAT = "opam-bin-remote"
-"""The name that says what lies here."""
-FORMAT_LINE = b"opam-bin remote 1\n"
 SNAPSHOT = "snapshot.json"
 KEYS = "keys"
 ARCHIVES = "archives"

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 REFRESH = "OPAMBIN_REFRESH"
 """In the environment, set to anything: what is known of remotes is asked for anew."""
+ONLY = "OPAMBIN_ONLY_REMOTE"
+"""In the environment: the URL of the one remote that is asked."""
+UNSIGNED = "OPAMBIN_ONLY_REMOTE_UNSIGNED"
+"""In the environment, set to anything: that one needs no signatures."""
 
 
 def may_have_remotes(environ: Mapping[str, str]) -> bool:
@@ -71,7 +75,7 @@ def open_sources(environ: Mapping[str, str]) -> Opened:
     from opambin.remotes_config import configured
 
     try:
-        wanted = configured(environ)
+        wanted = _limited(configured(environ), environ)
         keyring = Keyring(environ)
     except OpambinError as error:
         return Opened((), (str(error),))
@@ -82,6 +86,19 @@ def open_sources(environ: Mapping[str, str]) -> Opened:
         except OpambinError as error:
             problems.append(f"remote {entry.name}: {error}")
     return Opened(tuple(sources), tuple(problems))
+
+
+def _limited(entries: list[Configured], environ: Mapping[str, str]) -> list[Configured]:
+    """Leave out, or trust differently, what a command has said so about: ``bundle install``."""
+    from opambin.remotes_config import Trust
+    from opambin.trust.policy import Mode
+
+    if not environ.get(ONLY):
+        return entries
+    found = [entry for entry in entries if entry.url == environ[ONLY]]
+    if environ.get(UNSIGNED):
+        found = [replace(entry, trust=Trust(Mode.UNSIGNED)) for entry in found]
+    return found
 
 
 def open_source(

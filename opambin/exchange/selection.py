@@ -68,20 +68,25 @@ def select(store: Store, wanted: Wanted) -> Selection:
     Raises:
         MisuseError: A name has no snapshot, or nothing was named.
     """
+    return with_dependencies(store, named(store, wanted), wanted)
+
+
+def named(store: Store, wanted: Wanted) -> list[Manifest]:
+    """Find the snapshots that are meant, without what they need; raises as :func:`select` does."""
     if not (wanted.names or wanted.prefixes or wanted.everything):
         raise MisuseError("name packages, or give --switch or --all")
-    named = list(store.manifests.all()) if wanted.everything else []
+    found = list(store.manifests.all()) if wanted.everything else []
     for name in wanted.names:
-        named += _by_name(store, name)
+        found += _by_name(store, name)
     for prefix in wanted.prefixes:
-        named += _by_prefix(store, prefix)
-    return with_dependencies(store, named, wanted)
+        found += _by_prefix(store, prefix)
+    return found
 
 
-def with_dependencies(store: Store, named: Iterable[Manifest], wanted: Wanted) -> Selection:
+def with_dependencies(store: Store, manifests: Iterable[Manifest], wanted: Wanted) -> Selection:
     """Add what snapshots need to run, or with ``closure`` all that they were built with."""
     walk = _Walk(store, wanted)
-    for manifest in named:
+    for manifest in manifests:
         walk.visit(manifest)
     return walk.selection
 

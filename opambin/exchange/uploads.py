@@ -26,6 +26,7 @@ from opambin.errors import BadDataError, OpambinError, UnavailableError
 from opambin.exchange import names
 from opambin.exchange.meter import Silent
 from opambin.exchange.selection import needs
+from opambin.remote.protocol import FORMAT, FORMAT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -135,7 +136,7 @@ class _Push:
         wanted = [manifest for manifest in manifests if str(manifest.package) not in self.done.failed]
         if not wanted:
             return
-        self._source.remote.put(names.FORMAT, names.FORMAT_LINE)
+        self._source.remote.put(FORMAT_NAME, FORMAT)
         largest_first = sorted(wanted, key=lambda manifest: -manifest.size)
         self._meter.begin("pushing", len(wanted), sum(manifest.size for manifest in wanted))
         written: dict[str, Written] = {}

@@ -1,0 +1,121 @@
+"""``opam-bin bundle``: everything for some packages in one file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from opambin.cli.output import counted, print_json
+from opambin.cli.verbatim import Verbatim
+
+if TYPE_CHECKING:
+    from opambin.exchange.selection import Selection
+    from opambin.exchange.uploads import Pushed
+
+
+@click.group("bundle")
+def command() -> None:
+    """Carry snapshots to machines without a network, in one file that is signed like a remote."""
+
+
+@command.command("create")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("packages", nargs=-1, metavar="[PACKAGE...]")
+@click.option("--switch", "switches", multiple=True, help="What is installed in a switch.")
+@click.option("--all", "everything", is_flag=True, help="All of the store.")
+@click.option("--key", "key", default="", help="Name of the key that signs.")
+@click.option("--unsigned", is_flag=True, help="Do not sign.")
+@click.option("--include-pinned", is_flag=True, help="Also what was built from pins.")
+@click.option("--include-dev", is_flag=True, help="Also versions under development.")
+@click.option("--include-adopted", is_flag=True, help="Also what was captured afterwards.")
+@click.option("--include-dirty", is_flag=True, help="Also what was built with flags of the environment.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def create(
+    file: Path,
+    packages: tuple[str, ...],
+    *,
+    switches: tuple[str, ...],
+    everything: bool,
+    key: str,
+    unsigned: bool,
+    as_json: bool,
+    **options: bool,
+) -> int:
+    """Write packages with all that they were built with into FILE.
+
+    PACKAGE is NAME, NAME.VERSION or the first digits of a key. Exit code 1 when something that is needed is
+    not in the
+    store.
+    """
+    from opambin.cli.keep import prefix_of
+    from opambin.cli.progress import meter
+    from opambin.cli.push import open_store
+    from opambin.exchange import bundling, opening, selection
+
+    include = frozenset(doubt for doubt in selection.Doubt if options.get(f"include_{doubt}"))
+    prefixes = tuple(prefix_of(name) for name in switches)
+    path = file.absolute()
+    with open_store() as store:
+        wanted = selection.Wanted(packages, prefixes, everything, True, include)
+        named = selection.named(store, wanted)
+        chosen = selection.with_dependencies(store, named, wanted)
+        signer = opening.signer(os.environ, "bundle:", key, unsigned=unsigned)
+        taken = {str(manifest.package) for manifest in chosen.manifests}
+        roots = tuple(package for it in named if (package := str(it.package)) in taken)
+        contents = bundling.Contents(tuple(chosen.manifests), roots)
+        done = bundling.create(store, path, contents, signer, meter(quiet=as_json))
+    _report(path, chosen, done, as_json=as_json)
+    return 1 if chosen.missing else 0
+
+
+def _report(path: Path, chosen: Selection, done: Pushed, *, as_json: bool) -> None:
+    from opambin.summary import data_size
+
+    if as_json:
+        print_json(
+            {
+                "file": str(path),
+                "packages": [str(manifest.package) for manifest in done.pushed],
+                "left": chosen.left,
+                "missing": chosen.missing,
+                "bytes": path.stat().st_size,
+            }
+        )
+        return
+    for package, reason in chosen.left.items():
+        click.echo(f"opam-bin: {package} is left out: {reason}")
+    for line in chosen.missing:
+        click.echo(f"opam-bin: {line}")
+    size = data_size(path.stat().st_size)
+    click.echo(f"opam-bin: {counted(len(done.pushed), 'snapshot')} in {path} ({size})")
+
+
+@command.command("install", cls=Verbatim)
+def install(args: tuple[str, ...]) -> int:
+    """Install what a bundle was made for: FILE [--unsigned] [ARGS of opam install].
+
+    Nothing but the bundle is asked; without packages in ARGS, what was named when it was made is installed.
+    With
+    --unsigned it need not be signed by a trusted key. opam has to know the packages: its repository comes
+    from elsewhere.
+    """
+    from opambin import request
+    from opambin.cli import door
+    from opambin.cli.verbatim import wants_help
+    from opambin.errors import MisuseError
+    from opambin.exchange import bundling, opening
+
+    words = [word for word in args if word != "--unsigned"]
+    if not words or wants_help(args):
+        raise MisuseError("usage: opam-bin bundle install FILE [--unsigned] [ARGS of opam install]")
+    path = Path(words.pop(0)).absolute()
+    named = bundling.listed(path)
+    os.environ["OPAMBIN_REMOTE"] = os.environ[opening.ONLY] = f"bundle:{path}"
+    if "--unsigned" in args:
+        os.environ[opening.UNSIGNED] = "1"
+    if not request.parse(words, os.environ).names:
+        words = [*(atom.replace(".", "=", 1) for atom in named), *words]
+    return door.run("install", tuple(words))
