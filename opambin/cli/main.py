@@ -40,6 +40,7 @@ COMMANDS = {
     "verify-update": "Verify an update of a repository, for opam.",
     "tuf": "Keys and signatures of a published repository.",
     "sign": "Add a signature to what others have signed: release what was staged.",
+    "ci": "Print a recipe for a CI service.",
     "bundle": "Carry snapshots to machines without a network, in one file.",
     "gc": "Remove from the store what no snapshot needs, and snapshots that are too old or too many.",
     "keep": "Name snapshots that gc leaves alone.",

@@ -1,0 +1,1 @@
+"""Recipes for CI services, as ``opam-bin ci`` prints them."""
