@@ -364,3 +364,39 @@ PACKAGES = (
         ("dune", "lwt", "lwt_ppx"),
     ),
 )
+
+REWRITER = """\
+open Ppxlib
+let answer = Extension.V3.declare "answer" Extension.Context.expression Ast_pattern.(pstr nil)
+  (fun ~ctxt:_ -> Ast_builder.Default.eint ~loc:Location.none 42)
+let () =
+  Driver.register_transformation ~rules:[Context_free.Rule.extension answer] "answer";
+  Driver.standalone ()
+"""
+PLUGIN = """\
+let () = print_endline Config.standard_library; print_endline Ppxlib.Location.none.loc_start.pos_fname
+"""
+HOST = """\
+let () = ignore (Sys.opaque_identity Ppxlib.Driver.add_arg);
+  try Dynlink.loadfile "plugin.cmxs" with Dynlink.Error error -> prerr_endline (Dynlink.error_message error)
+"""
+KNOWING = "-w -a -package ppxlib,compiler-libs.common"
+IMPLEMENTATIONS = Step(
+    "libraries and plugins that know the implementation of the compiler's units",
+    (
+        "ocamlfind ocamlopt -w -a -package ppxlib -linkpkg rewriter.ml -o rewriter",
+        "ocamlfind ocamlopt -pp ./rewriter user.ml -o user",
+        "./user",
+        f"ocamlfind ocamlopt {KNOWING} -shared plugin.ml -o plugin.cmxs",
+        f"ocamlfind ocamlopt {KNOWING},dynlink -linkpkg -linkall host.ml -o host",
+        "./host",
+    ),
+    "42\n@P@/lib/ocaml\n_none_\n",
+    {
+        "rewriter.ml": REWRITER,
+        "user.ml": "let () = print_int [%answer]; print_newline ()\n",
+        "plugin.ml": PLUGIN,
+        "host.ml": HOST,
+    },
+)
+"""With ppxlib, which was built against the CRCs of a compiler's implementations."""

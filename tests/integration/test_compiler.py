@@ -265,3 +265,33 @@ def is_layout(built: Path, moved: Path, difference: str) -> bool:
         for prefix in (built, moved)
     )
     return path == "switch-state" or (path.startswith("config/") and one == other)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(built: Built) -> Path:
+    """Another switch, with a prefix of another length, in which the same compiler was built from source."""
+    folder = built.world.folder / "compiled-elsewhere-as-well"
+    if not (folder / "_opam").exists():
+        other = replace(built.world, number=9)  # a store of its own
+        other.opam("switch", "create", str(folder), COMPILER, "--no-switch")
+    return folder
+
+
+def test_a_compiler_built_elsewhere_is_the_same_output(built: Built, elsewhere: Path) -> None:
+    with Store.open(replace(built.world, number=9).cache, readonly=True) as store:
+        theirs = {str(found.package): found.output for found in store.manifests.all()}
+    mine = {str(found.package): found.output for found in built.manifests}
+    assert theirs[COMPILER] == mine[COMPILER]
+    assert len(bytes(built.prefix)) != len(bytes(elsewhere / "_opam"))
+
+
+def test_what_imports_implementations_fits_to_a_compiler_built_elsewhere(
+    built: Built, elsewhere: Path, tmp_path: Path
+) -> None:
+    done = built.world.opam_bin("install", "--switch", str(elsewhere), "ocamlfind", "ppxlib")
+    assert "left to opam" not in done.text
+    assert "built" not in done.text.replace("of building", "")
+    step = toolchain.IMPLEMENTATIONS
+    printed = toolchain.run(step, built.world, elsewhere / "_opam", tmp_path, bare=False)
+    lines = [line for line in printed.splitlines() if line and not line.startswith("findlib: [WARNING]")]
+    assert lines == toolchain.expected(step, elsewhere / "_opam", VERSION).splitlines()
