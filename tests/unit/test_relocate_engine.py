@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from caml_samples import marshalled
 from elf_samples import Sec, archive, elf_file, string_block
 
 from opambin.errors import BadDataError, CannotRelocateError
@@ -258,3 +263,44 @@ def test_hard_links_among_live_files_are_kept_and_others_are_reported(tmp_path: 
     assert outside.read_bytes() == TEXT
     assert second.read_bytes() == TEXT.replace(Q, PREFIX)
     assert pad(PREFIX) not in first.read_bytes()
+
+
+TREE = b"Caml1999T030" + marshalled((b"x" * 90_000, [Q + b"/lib/a.ml"], b"y" * 90_000))
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="no strace")
+@pytest.mark.parametrize(
+    ("path", "data", "most"),
+    [
+        pytest.param("lib/a.cmxs", elf_file(Sec(".text", b"x" * 90_000)), 0, id="no prefix"),
+        pytest.param("lib/a.cmt", TREE, 8 + 200, id="a prefix that nothing needs"),
+        pytest.param("bin/a", DATA, 8 + 200 + 256, id="a prefix that is needed, of a fixed length"),
+    ],
+)
+def test_of_files_that_keep_their_length_only_the_places_are_read(
+    stored: Path, path: str, data: bytes, most: int
+) -> None:
+    """The kernel copies the rest."""
+    found = put(stored, data, path)
+    assert len(found.occurrences) == (0 if most == 0 else 1 if most < 300 else 2)
+    script = (
+        "import pickle, sys; from opambin.relocate.engine import Placing, place; from pathlib import Path;"
+        "occurrences = pickle.loads(Path(sys.argv[3]).read_bytes());"
+        f"place(sys.argv[1], sys.argv[2], occurrences, {TARGET!r}, Placing(0o644))"
+    )
+    arguments, log = stored.with_name("occurrences"), stored.with_name("log")
+    arguments.write_bytes(pickle.dumps(found.occurrences))
+    program = [
+        sys.executable,
+        "-c",
+        script,
+        str(stored),
+        str(stored.parent.parent / "prefix/x"),
+        str(arguments),
+    ]
+    calls = "trace=read,readv,pread64,preadv,mmap"
+    subprocess.run(["strace", "-f", "-o", str(log), "-e", calls, "-P", str(stored), *program], check=True)
+    read = [line for line in log.read_text().splitlines() if "= " in line and "+++" not in line]
+    assert not [line for line in read if "mmap" in line]
+    assert sum(int(line.rpartition("= ")[2].split()[0]) for line in read) <= most
+    assert (stored.parent.parent / "prefix/x").stat().st_size == len(data)
