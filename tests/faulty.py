@@ -35,6 +35,7 @@ class Faulty:
         content: What it serves, by path.
         plan: What to do with the next requests, the first one first; afterwards everything goes well.
         always: What to do with every request instead.
+        reads_slowly: Whether it takes its time for the bodies of requests.
         seen: All requests.
     """
 
@@ -42,6 +43,7 @@ class Faulty:
     content: dict[str, bytes] = field(default_factory=dict)
     plan: list[Fault] = field(default_factory=list)
     always: Fault | None = None
+    reads_slowly: bool = False
     seen: list[Asked] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -303,14 +305,14 @@ def _accepting(
 
 
 def _serve(server: Faulty, connection: socket.socket) -> None:
-    while (asked := _read(connection)) is not None:
+    while (asked := _read(server, connection)) is not None:
         server.seen.append(asked)
         act = server.always or (server.plan.pop(0) if server.plan else well)
         if not act(Call(server, asked, connection)):
             return
 
 
-def _read(connection: socket.socket) -> Asked | None:
+def _read(server: Faulty, connection: socket.socket) -> Asked | None:
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.recv(65_536)
@@ -321,9 +323,13 @@ def _read(connection: socket.socket) -> Asked | None:
     first, *lines = top.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     method, path, _ = first.split(" ")
-    while len(body) < int(headers.get("content-length", 0)):
+    pieces, left = [body], int(headers.get("content-length", 0)) - len(body)
+    while left > 0:
         piece = connection.recv(65_536)
         if not piece:
             return None
-        body += piece
-    return Asked(method, path, headers, body)
+        pieces.append(piece)
+        left -= len(piece)
+        if server.reads_slowly:
+            server.stopping.wait(0.01)
+    return Asked(method, path, headers, b"".join(pieces))

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from opambin.remote.transport import Transport
     from opambin.remote.watch import Term
 
-TRIES = 4  # without one more byte
+TRIES = 4  # without much more than before
+MAX_BREAKS = 50  # in all: one byte for each connection is no download
 WINDOW_SECONDS = 20.0
 WINDOW_BYTES = 20_000  # at least so many have to come in each window; less is a server that drips
 
@@ -57,17 +58,17 @@ class Download:
             UnavailableError: It did not come.
         """
         turn = 0
-        while True:
+        for _ in range(MAX_BREAKS):
             before = self._got
             found = self._once()
             if found is not None:
                 return found
-            turn = 1 if self._got > before else turn + 1
+            turn = 1 if self._got - before >= WINDOW_BYTES else turn + 1
             if turn >= TRIES:
-                raise RemoteDownError(
-                    self._transport.url, f"a download breaks off after {self._got} of {self._size} bytes"
-                )
+                break
             backoff(turn)
+        words = f"a download breaks off after {self._got} of {self._size} bytes"
+        raise RemoteDownError(self._transport.url, words)
 
     def _once(self) -> bool | None:
         """Ask for what is missing; None when the answer broke off."""

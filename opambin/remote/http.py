@@ -151,12 +151,11 @@ class HttpRemote:
         return self._hides_missing
 
     def _make_parents(self, name: str) -> None:
-        """Make the folders above a name, the deepest first: mostly only that one is missing."""
+        """Make the folders above a name, those of our own URL too; mostly only the deepest is missing."""
         missing: list[str] = []
-        folder = name.rpartition("/")[0]
-        while folder and folder not in self._folders:
-            answer = self._mkcol(folder)
-            if answer != 409:
+        folder = self._request("MKCOL", name).url.rpartition("/")[0]
+        while folder not in self._folders and urlsplit(folder).path:
+            if self._mkcol(folder) != 409:
                 self._folders.add(folder)
                 break
             missing.append(folder)
@@ -167,7 +166,7 @@ class HttpRemote:
 
     def _mkcol(self, folder: str) -> int:
         # 201: made; 405: it is there, or the server has no MKCOL and makes folders by itself
-        request = Request("MKCOL", f"{self._base}/{folder}/", {}, None, self._secret)
+        request = Request("MKCOL", f"{folder}/", secret=self._secret)
         return self._transport.read(request, limit=64_000).status
 
     def _put_fault(self, status: int, name: str) -> UnavailableError:

@@ -7,11 +7,12 @@ import ipaddress
 import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, ReadTimeoutError
 from urllib3.util.retry import Retry
 
 from opambin.remote.watch import current
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
+    from urllib3 import BaseHTTPResponse
     from urllib3._base_connection import BaseHTTPConnection, BaseHTTPSConnection
 
     from opambin.remote.access import Access
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
+MAX_WAIT_SECONDS = 2.0  # a server may ask for hours
 BACKOFF_SECONDS = 0.1  # then twice as long each time
 
 
@@ -100,6 +103,14 @@ class Again(Retry):
             raise error
         return super().increment(*args, **kwargs)
 
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """Return how long a server asks us to wait, in seconds; not longer than we like."""
+        try:
+            asked = super().get_retry_after(response)
+        except InvalidHeader:
+            return None
+        return None if asked is None else min(asked, MAX_WAIT_SECONDS)
+
 
 def retries() -> Again:
     """Return how often a request is tried again: resets, and answers that say "later"."""
@@ -111,7 +122,6 @@ def retries() -> Again:
         allowed_methods=None,  # all that we send may be sent twice
         status_forcelist=RETRIED,
         backoff_factor=BACKOFF_SECONDS,
-        respect_retry_after_header=False,  # hours, if the server likes
         raise_on_status=False,
         raise_on_redirect=False,
     )
@@ -127,6 +137,9 @@ def manager(access: Access, scheme: str, host: str) -> urllib3.PoolManager:
     if ca_file := _ca_file(access.environ):
         options["ca_certs"] = ca_file
     proxy = proxy_for(access.environ, scheme, host)
+    if proxy and (user := urlsplit(proxy).username) is not None:
+        login = f"{unquote(user)}:{unquote(urlsplit(proxy).password or '')}"
+        options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=login)
     found = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
     found.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
     return found

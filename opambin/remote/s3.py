@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from opambin.errors import UnavailableError
+from opambin.errors import MisuseError, UnavailableError
 from opambin.remote import aws
 from opambin.remote.batch import in_batch
 from opambin.remote.faults import RefusedError, RemoteDownError
@@ -23,6 +23,7 @@ from opambin.remote.reading import too_long, wrong_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from urllib.parse import SplitResult
 
     from obstore.store import S3Store
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SMALL = 65_536  # bytes; has to be there as fast as any small answer
 PIECE = 4 << 20  # bytes of one request of a download; each is retried for itself
-PIECE_SECONDS = 60.0  # for a piece, up or down
+PIECE_SECONDS = 180.0  # for a piece, up or down
+PARTS_AT_ONCE = 3  # of an upload; with PIECE_SECONDS this is how slow a line may be
 LARGE = 8 << 20  # bytes; more goes up in parts
 
 
@@ -56,11 +58,15 @@ class S3Remote:
         self._obstore = obstore
         self._url = f"s3://{parts.hostname}{parts.path.rstrip('/')}"
         self._workers = access.workers
-        found = aws.settings(access.environ)
-        bucket, prefix = parts.netloc, parts.path.strip("/")
         self._hides_missing: bool | None = None
-        self._small = _store(bucket, prefix, found, access, access.answer_seconds)
-        self._bulk = _store(bucket, prefix, found, access, PIECE_SECONDS)
+        found = aws.settings(access.environ)
+        quick, slow = access.answer_seconds, PIECE_SECONDS
+        try:  # obstore looks into the environment of the process by itself, too
+            self._small = _store(parts, found, _client(found, access, quick))
+            self._down = _store(parts, found, _client(found, access, slow))
+            self._up = _store(parts, found, _client(found, access, slow, uploads=True))
+        except (obstore.exceptions.BaseError, ValueError) as error:
+            raise MisuseError(f"{self._url}: {str(error).partition(chr(10))[0]}") from error
 
     @property
     def url(self) -> str:
@@ -88,7 +94,7 @@ class S3Remote:
             raise wrong_length(what, size, observed)
         for start in range(0, size, PIECE):
             span = Span(start, min(PIECE, size - start))
-            read = partial(self._read, self._bulk, name, PIECE, span)
+            read = partial(self._read, self._down, name, PIECE, span)
             piece = self._call(f"downloading {name}", read)
             if piece is None or len(piece) != span.length:
                 raise wrong_length(what, size, f"no more after {start + len(piece or b'')}")
@@ -144,10 +150,10 @@ class S3Remote:
 
     def _write(self, name: str, data: bytes | Path, size: int, *, create: bool) -> bool:
         if not create:
-            self._obstore.put(self._bulk, name, data)
+            self._obstore.put(self._up, name, data, max_concurrency=PARTS_AT_ONCE)
             return True
         try:
-            store = self._small if size <= SMALL else self._bulk
+            store = self._small if size <= SMALL else self._up
             self._obstore.put(store, name, data, mode="create", use_multipart=False)
         except self._obstore.exceptions.AlreadyExistsError:
             return False
@@ -189,17 +195,24 @@ class S3Remote:
         return RemoteDownError(self._url, f"{doing}: {reason}")
 
 
-def _store(bucket: str, prefix: str, found: aws.AwsSettings, access: Access, seconds: float) -> S3Store:
-    from obstore.store import S3Store
-
+def _client(found: aws.AwsSettings, access: Access, seconds: float, *, uploads: bool = False) -> Any:  # noqa: ANN401 - obstore's type
+    """Return how to talk: time for a whole request, and for a server that says nothing, in seconds."""
     client: Any = {
         "connect_timeout": timedelta(seconds=access.connect_seconds),
         "timeout": timedelta(seconds=seconds),
         "allow_http": found.plain,
     }
+    if not uploads:  # while we send, a server says nothing
+        client["read_timeout"] = timedelta(seconds=access.answer_seconds)
     host = urlsplit(found.options.get("endpoint", "")).hostname or "amazonaws.com"
     if proxy := proxy_for(access.environ, "http" if found.plain else "https", host):
         client["proxy_url"] = proxy
+    return client
+
+
+def _store(parts: SplitResult, found: aws.AwsSettings, client: Any) -> S3Store:  # noqa: ANN401 - obstore's type
+    from obstore.store import S3Store
+
     retry: Any = {
         "max_retries": 3,
         "backoff": {
@@ -207,12 +220,13 @@ def _store(bucket: str, prefix: str, found: aws.AwsSettings, access: Access, sec
             "max_backoff": timedelta(seconds=2),
             "base": 2,
         },
-        "retry_timeout": timedelta(seconds=seconds),
+        "retry_timeout": client["timeout"],
     }
     options: dict[str, Any] = dict(found.options)
     if found.anonymous:
         options["skip_signature"] = True
-    return S3Store(bucket, prefix=prefix or None, client_options=client, retry_config=retry, **options)
+    prefix = parts.path.strip("/") or None
+    return S3Store(parts.netloc, prefix=prefix, client_options=client, retry_config=retry, **options)
 
 
 def _range(span: Span | None) -> Any:  # noqa: ANN401 - obstore's type has no name at run time

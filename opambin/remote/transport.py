@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -45,6 +46,7 @@ UPLOAD_RATE = 10_000  # bytes per second; slower is no upload
 DIGEST_BYTES = 1_000_000  # after an upload of more than this
 DIGEST_SECONDS = 120.0  # a server may be silent for so long: it checks and copies what it got
 PIECE = 1 << 18  # bytes
+BLOCK = 16_384  # bytes; what is sent with one call
 READS = frozenset({"GET", "HEAD"})
 AGENT = f"opam-bin/{__version__}"
 
@@ -187,11 +189,15 @@ class Transport:
             headers = {"User-Agent": AGENT, "Accept-Encoding": "identity", **request.headers}
             if secret is not None:
                 headers["Authorization"] = secret
+            body = request.body
+            if isinstance(body, bytes) and len(body) > BLOCK:
+                # one call of send() has to be done within the time-out: not with all of a large body
+                headers["Content-Length"], body = str(len(body)), BytesIO(body)
             response = self._pools.urlopen(
                 request.method,
                 url,
                 headers=headers,
-                body=request.body,
+                body=body,
                 redirect=False,
                 timeout=self._timeout(request),
                 preload_content=False,
@@ -247,7 +253,7 @@ class Transport:
         if isinstance(reason, ConnectTimeoutError) and not isinstance(reason, NewConnectionError):
             return f"no connection within {self.access.connect_seconds:g} s"
         if isinstance(reason, NewConnectionError):
-            return f"no connection: {str(reason).rpartition(': ')[2]}"
+            return f"no connection: {str(reason).rpartition(': ')[2].rpartition('] ')[2]}"
         if isinstance(reason, SSLError):
             return f"no safe connection: {str(reason)[:200]}"
         return f"the connection breaks off ({type(reason).__name__})"
@@ -301,12 +307,8 @@ def _body(response: BaseHTTPResponse, request: Request, limit: int) -> bytes:
         if not 200 <= response.status < 300:
             return b""
         raise too_long(request.url, limit)
-    if (
-        not got
-        and "Content-Length" not in response.headers
-        and not response.chunked
-        and response.status == 200
-    ):
+    framed = "Content-Length" in response.headers or response.chunked
+    if request.method == "GET" and response.status == 200 and not got and not framed:
         raise ProtocolError("nothing came, and nothing says that this is all")
     return b"".join(pieces)
 

@@ -97,6 +97,16 @@ def test_folders_that_the_server_makes_by_itself(tmp_path: Path) -> None:
         remote.close()
 
 
+def test_its_own_folder_is_made_too(server: servers.Running, tmp_path: Path) -> None:
+    """A new remote below a folder that is not there yet could not be written to at all."""
+    name = f"{tmp_path.name}-new/sub"
+    remote = open_remote(f"{server.url}/{name}", Access(write=True))
+    assert remote.put("opam-bin-remote", b"1")
+    assert remote.put("keys/ab/x/0", b"1")
+    assert remote.get("keys/ab/x/0", limit=1) == b"1"
+    remote.close()
+
+
 def test_a_server_that_stops_answering(server: servers.Running, folder: Path) -> None:
     """It costs one time-out, however much is asked."""
     remote = at(server, folder, answer_seconds=1.0, connect_seconds=1.0)

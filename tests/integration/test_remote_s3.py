@@ -12,7 +12,7 @@ import servers
 from faulty import breaking_proxy, faulty
 from remote_contract import RemoteContract
 
-from opambin.errors import BadDataError, UnavailableError
+from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.remote.access import Access
 from opambin.remote.faults import RefusedError, RemoteDownError
 from opambin.remote.open import open_remote
@@ -62,6 +62,15 @@ def test_no_such_bucket(server: servers.Running) -> None:
     remote = open_remote("s3://another", Access(write=True, environ=servers.s3_environ(server)))
     with pytest.raises(RemoteDownError, match="no such bucket"):
         remote.get("x", limit=1)
+
+
+def test_settings_that_can_not_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "half")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    with pytest.raises(MisuseError, match="SecretAccessKey"):
+        open_remote("s3://cache", Access())
+    with pytest.raises(MisuseError, match="s3://cache"):
+        open_remote("s3://cache", Access(environ={"AWS_ENDPOINT_URL": "no url"}))
 
 
 def test_nobody_listens() -> None:

@@ -6,14 +6,16 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from remote_contract import DIGITS, SLOT, drop
 
 from opambin.errors import BadDataError, MisuseError
-from opambin.remote.bundle import BundleRemote, BundleWriter
+from opambin.remote.bundle import BundleRemote, BundleWriter, read_index
 from opambin.remote.directory import DirectoryRemote
 from opambin.remote.faults import RefusedError, RemoteDownError
 from opambin.remote.open import open_remote
-from opambin.remote.protocol import FORMAT, FORMAT_NAME, Span
+from opambin.remote.protocol import FORMAT, FORMAT_NAME, Span, check_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,3 +149,25 @@ def test_something_else(tmp_path: Path, content: bytes) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(RemoteDownError, match="No such file"):
         BundleRemote(tmp_path / "x").get("x", limit=1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 6000), st.binary(min_size=1, max_size=8))
+def test_damaged_headers_give_an_error_or_an_index(at: int, data: bytes) -> None:
+    """Nothing else than that, whatever bytes are there."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in (FORMAT_NAME, SLOT, "snapshot.json"):
+            made = tarfile.TarInfo(name)
+            made.size = 700
+            tar.addfile(made, io.BytesIO(b"x" * 700))
+    damaged = bytearray(stream.getvalue())
+    damaged[at : at + len(data)] = data
+    try:
+        index = read_index(io.BytesIO(bytes(damaged)), "x")
+    except BadDataError:
+        return
+    assert FORMAT_NAME in index
+    for name, place in index.items():
+        assert check_name(name) == name
+        assert place.start + place.size <= len(damaged)

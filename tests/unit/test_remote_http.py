@@ -56,9 +56,30 @@ def fetched(remote: Remote, size: int = len(BIG)) -> bytes:
 
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
 def test_an_error_of_the_server_is_asked_again(server: Faulty, remote: HttpRemote, code: int) -> None:
-    server.plan = [fault.status(code, "Retry-After: 3600"), fault.status(code)]
+    server.plan = [fault.status(code), fault.status(code, "Retry-After: soon")]
     assert remote.get(SLOT, limit=100) == b"statement"
     assert len(server.seen) == 3
+
+
+def test_a_server_may_ask_us_to_wait_but_not_for_hours(server: Faulty) -> None:
+    remote = HttpRemote(server.url, Access(answer_seconds=8))
+    server.plan = [fault.status(429, "Retry-After: 3600"), fault.status(503, "Retry-After: 0")]
+    start = time.monotonic()
+    assert remote.get(SLOT, limit=100) == b"statement"
+    assert 1.9 < time.monotonic() - start < 6
+    remote.close()
+
+
+def test_through_a_proxy(server: Faulty) -> None:
+    """It is asked for the whole URL, with its own password, and gets nothing of ours."""
+    proxy = server.url.replace("//", "//me:pro%40xy@")
+    remote = HttpRemote("http://cache.invalid/base", Access(environ={"http_proxy": proxy}))
+    server.content["http://cache.invalid/base/x"] = b"1"
+    assert remote.get("x", limit=1) == b"1"
+    assert server.seen[0].headers["proxy-authorization"] == "Basic bWU6cHJvQHh5"
+    assert "authorization" not in server.seen[0].headers
+    assert "secret" not in remote.url
+    remote.close()
 
 
 @pytest.mark.parametrize(
@@ -224,6 +245,39 @@ def test_a_download_that_gets_nowhere(
 ) -> None:
     server.always = bad
     down(lambda: fetched(remote), "breaks off", 30)
+
+
+def test_a_download_of_a_byte_for_each_connection(server: Faulty, remote: HttpRemote) -> None:
+    server.always = fault.resumed_and_truncated(1)
+    down(lambda: fetched(remote), "breaks off after 4 of", 10)
+    assert len(server.seen) == 4
+
+
+def test_heads_without_a_length(server: Faulty, remote: HttpRemote) -> None:
+    """A server that makes its answers as it goes says no length, and has no body for HEAD."""
+
+    def answer(call: Call) -> bool | None:
+        if call.asked.method == "GET":
+            return fault.well(call)
+        call.send(fault.head(200 if call.asked.method == "HEAD" else 204, None))
+        return None
+
+    server.always = answer
+    assert remote.put(SLOT, b"x") is False
+    assert remote.put(SLOT, b"x", replace=True)
+
+
+def test_a_large_upload_may_take_longer_than_a_connection(server: Faulty) -> None:
+    """It was sent with one call, which had to be done within the time for connecting."""
+
+    server.reads_slowly = True
+    remote = HttpRemote(server.url, Access(connect_seconds=0.5, answer_seconds=5))
+    data = b"x" * 12_000_000
+    start = time.monotonic()
+    assert remote.put("big", data, replace=True)
+    assert time.monotonic() - start > 1
+    assert server.content["/big"] == data
+    remote.close()
 
 
 def test_a_download_that_drips(server: Faulty, remote: HttpRemote, monkeypatch: pytest.MonkeyPatch) -> None:
