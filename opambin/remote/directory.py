@@ -116,12 +116,16 @@ class DirectoryRemote:
         top = self.root / check_name(folder) if folder else self.root
         if not self._is_there():
             return
-        for path, folders, files in os.walk(top):
+        with self._faults():
+            yield from self._walk(top)
+
+    def _walk(self, top: Path) -> Iterator[Entry]:
+        for path, folders, files in os.walk(top, onerror=_unless_gone):
             folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
             base = Path(path).relative_to(self.root).as_posix()
             for file in sorted(files):
                 name = file if base == "." else f"{base}/{file}"
-                with suppress(OSError, MisuseError):
+                with suppress(FileNotFoundError, MisuseError):
                     found = os.lstat(self.root / check_name(name))
                     if stat.S_ISREG(found.st_mode):
                         yield Entry(name, found.st_size, found.st_mtime)
@@ -189,6 +193,12 @@ class DirectoryRemote:
             if error.errno in _BROKEN:
                 raise RemoteDownError(self.url, words) from error
             raise UnavailableError(f"{self.url}: {words}") from error
+
+
+def _unless_gone(error: OSError) -> None:
+    """Raise what a listing met: gc would take what is named in the part that is missing for garbage."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
 
 
 def _write(draft: Path, data: bytes | Path, *, sync: bool) -> None:

@@ -35,6 +35,9 @@ class Download:
         request: A GET without a range.
         size: How long it has to be, in bytes.
         into: Called with each piece, in order, no byte twice.
+
+    Attributes:
+        got: How many bytes have come.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Download:
         self._request = request
         self._size = size
         self._into = into
-        self._got = 0
+        self.got = 0
         self._tag = ""
 
     def run(self) -> bool:
@@ -59,27 +62,27 @@ class Download:
         """
         turn = 0
         for _ in range(MAX_BREAKS):
-            before = self._got
+            before = self.got
             found = self._once()
             if found is not None:
                 return found
-            turn = 1 if self._got - before >= WINDOW_BYTES else turn + 1
+            turn = 1 if self.got - before >= WINDOW_BYTES else turn + 1
             if turn >= TRIES:
                 break
             backoff(turn)
-        words = f"a download breaks off after {self._got} of {self._size} bytes"
+        words = f"a download breaks off after {self.got} of {self._size} bytes"
         raise RemoteDownError(self._transport.url, words)
 
     def _once(self) -> bool | None:
         """Ask for what is missing; None when the answer broke off."""
         headers = dict(self._request.headers)
-        if self._got:
-            headers["Range"] = f"bytes={self._got}-"
+        if self.got:
+            headers["Range"] = f"bytes={self.got}-"
             if self._tag:
                 headers["If-Range"] = self._tag
         asked = Request("GET", self._request.url, headers, secret=self._request.secret)
         with self._transport.send(asked, seconds=WINDOW_SECONDS) as (response, term):
-            if response.status in {404, 410} and not self._got:
+            if response.status in {404, 410} and not self.got:
                 return False
             skip = self._check(response)
             try:
@@ -90,13 +93,13 @@ class Download:
                 if term.expired:
                     raise
                 return None
-        return True if self._got == self._size else None
+        return True if self.got == self._size else None
 
     def _check(self, response: BaseHTTPResponse) -> int:
         """Compare what an answer announces with what has to come; return what to drop of it, in bytes."""
         what = self._request.url
         if response.status == 416 or response.status in {404, 410}:
-            raise wrong_length(what, self._size, f"no more after {self._got}")
+            raise wrong_length(what, self._size, f"no more after {self.got}")
         if response.status not in {200, 206}:
             raise self._transport.refuse(response.status, "downloading")
         length = length_of(response)
@@ -105,13 +108,13 @@ class Download:
             self._tag = tag if tag.startswith('"') else ""  # a weak one does not tell bytes apart
             if length is not None and length != self._size:
                 raise wrong_length(what, self._size, length)
-            return self._got
+            return self.got
         start, total = content_range(response.headers.get("Content-Range", ""), what)
         if total is not None and total != self._size:
             raise wrong_length(what, self._size, total)
-        if start > self._got:
-            raise BadDataError(what, "the wrong part", expected=f"from {self._got}", observed=start)
-        return self._got - start
+        if start > self.got:
+            raise BadDataError(what, "the wrong part", expected=f"from {self.got}", observed=start)
+        return self.got - start
 
     def _take(self, response: BaseHTTPResponse, term: Term, skip: int) -> None:
         inside = 0
@@ -123,10 +126,10 @@ class Download:
             dropped = min(skip, len(piece))
             skip -= dropped
             piece = piece[dropped:]
-            if self._got + len(piece) > self._size:
+            if self.got + len(piece) > self._size:
                 raise wrong_length(self._request.url, self._size, "more")
             if piece:
-                self._got += len(piece)
+                self.got += len(piece)
                 with term.paused():
                     self._into(piece)
 

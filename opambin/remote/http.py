@@ -12,6 +12,7 @@ from opambin.remote import webdav
 from opambin.remote.batch import in_batch
 from opambin.remote.credentials import authorization
 from opambin.remote.download import Download, read_part
+from opambin.remote.faults import RefusedError
 from opambin.remote.protocol import FORMAT_NAME, MAX_FORMAT_BYTES, Answers, Entry, Span, check_name
 from opambin.remote.transport import Request, Transport
 
@@ -49,7 +50,12 @@ class HttpRemote:
         """Return what ``name`` holds, or a part of it (see :class:`opambin.remote.protocol.Remote`)."""
         request = self._request("GET", name)
         if span is not None:
-            return read_part(self._transport, request, limit, span)
+            try:
+                return read_part(self._transport, request, limit, span)
+            except RefusedError:
+                if self._is_missing(403):
+                    return None
+                raise
         answer = self._transport.read(request, limit=limit)
         if self._is_missing(answer.status):
             return None
@@ -63,7 +69,13 @@ class HttpRemote:
 
     def fetch(self, name: str, into: Callable[[bytes], object], *, size: int) -> bool:
         """Hand what ``name`` holds to ``into``, piece by piece."""
-        return Download(self._transport, self._request("GET", name), size, into).run()
+        download = Download(self._transport, self._request("GET", name), size, into)
+        try:
+            return download.run()
+        except RefusedError:
+            if not download.got and self._is_missing(403):
+                return False
+            raise
 
     def put(self, name: str, data: bytes | Path, *, replace: bool = False) -> bool:
         """Store bytes, or the content of a file.

@@ -58,6 +58,7 @@ class OciRemote:
         self._transport.url = self._url
         self._keys = Keyring(self._transport, self._repository, lambda: login_for(host, access.environ))
         self._workers = access.workers
+        self._has_empty = False
         self._known: dict[str, ocimanifest.Content] = {}
 
     @property
@@ -110,7 +111,9 @@ class OciRemote:
         if not replace and self._exists(place):
             return False
         upload = Upload(self._transport, self._base, lambda request: self._ask(request, PUSH, limit=64_000))
-        upload.run(ocimanifest.EMPTY)
+        if not self._has_empty:  # every manifest names it
+            upload.run(ocimanifest.EMPTY)
+            self._has_empty = True
         digest, size = upload.run(data)
         inline = data if isinstance(data, bytes) and size <= ocimanifest.INLINE_BYTES else None
         body = ocimanifest.write_manifest(name, digest, size, inline, time.time())
@@ -128,6 +131,8 @@ class OciRemote:
         for tags in self._tags():
             names = [name for tag in tags if (name := ocimanifest.name_of(tag)) and name.startswith(prefix)]
             answers = in_batch(self._manifest_body, names, self._workers)
+            for fault in answers.faults.values():  # what a list leaves out, gc takes for garbage
+                raise fault
             for name, body in answers.items():
                 if body is not None:
                     content = ocimanifest.read_manifest(body, f"{self._url}: {name}")

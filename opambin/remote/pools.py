@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import socket
 import ssl
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -18,7 +20,6 @@ from urllib3.util.retry import Retry
 from opambin.remote.watch import current
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
     from urllib3 import BaseHTTPResponse
@@ -47,9 +48,13 @@ class _Known:
     """
 
     response_class: Any = _WholeHead
+    host: str
+    port: int
+    timeout: Any
     _handle: socket.socket | None = None
 
     def _new_conn(self) -> socket.socket:
+        _look_up(self, self.host, self.port, self.timeout)
         made: socket.socket = super()._new_conn()  # type: ignore[misc]  # the other base has it
         self._handle = made.dup()
         self._tell()
@@ -74,6 +79,26 @@ class _Known:
         term = current()
         if term is not None and self._handle is not None:
             term.uses(self._handle)
+
+
+def _look_up(connection: object, host: str, port: int, seconds: object) -> None:
+    """Look a name up within the time for connecting; the system's own patience is many times that.
+
+    Raises:
+        ConnectTimeoutError: It took longer. Other failures are left to the connection itself.
+    """
+    if not isinstance(seconds, (int, float)) or is_loopback(host):
+        return
+
+    def ask() -> None:
+        with suppress(OSError, UnicodeError):
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+    thread = threading.Thread(target=ask, name="remote-name", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise ConnectTimeoutError(connection, "the name is not looked up in time")
 
 
 class _Plain(_Known, HTTPConnection):

@@ -115,6 +115,24 @@ def test_a_fifo_is_no_file(tmp_path: Path) -> None:
         DirectoryRemote(tmp_path).get("keys", limit=1)
 
 
+def test_a_listing_does_not_leave_out_what_can_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """os.walk says nothing of a folder that it can't read, and gc would take what is in it for garbage."""
+    remote = DirectoryRemote(tmp_path, write=True, sync=False)
+    remote.put(SLOT, b"x")
+    scandir = os.scandir
+
+    def broken(path: str) -> object:
+        if str(path).endswith("/ab"):
+            raise OSError(5, "Input/output error")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", broken)
+    with pytest.raises(RemoteDownError, match="Input/output"):
+        list(remote.entries("keys"))
+
+
 def test_emptied_folders_go_with_the_last_file(tmp_path: Path) -> None:
     remote = DirectoryRemote(tmp_path, write=True)
     remote.put(SLOT, b"x")

@@ -227,6 +227,20 @@ def test_nobody_listens() -> None:
     down(lambda: remote.get(SLOT, limit=100), "no connection", 2)
 
 
+def test_a_name_that_is_not_looked_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead name server holds getaddrinfo for half a minute."""
+    asked = threading.Event()
+
+    def dead(*_: object, **__: object) -> None:
+        asked.wait(20)
+        raise OSError
+
+    monkeypatch.setattr("socket.getaddrinfo", dead)
+    guarded = Guarded(HttpRemote("http://cache.invalid", QUICK))
+    down(lambda: guarded.get_many([f"keys/{number}" for number in range(50)], limit=1), "no connection", 2)
+    asked.set()
+
+
 def test_no_such_host() -> None:
     remote = HttpRemote("http://no-such-host.invalid", QUICK)
     down(lambda: remote.get(SLOT, limit=100), "no such host|no connection", 5)
@@ -325,6 +339,9 @@ def test_who_may_not_list_gets_403_for_what_is_not_there(server: Faulty, remote:
 
     server.content[f"/{FORMAT_NAME}"] = FORMAT
     server.always = hides
+    assert remote.fetch("archives/a", drop, size=1) is False
+    assert remote.get("archives/a", limit=1, span=Span(0, 1)) is None
+    assert fetched(remote) == BIG
     assert dict(remote.get_many(["a", "b", SLOT], limit=100)) == {"a": None, "b": None, SLOT: b"statement"}
 
 

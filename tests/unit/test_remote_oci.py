@@ -404,3 +404,19 @@ def test_other_answers(
     with pytest.raises(kind):
         remote.get(SLOT, limit=100)
     remote.close()
+
+
+def test_a_listing_does_not_leave_out_what_can_not_be_read(server: Faulty, tmp_path: Path) -> None:
+    """What a list leaves out, gc takes for garbage."""
+    names = [f"keys/{number}" for number in range(6)]
+    tags = json.dumps({"tags": [tag_of(name) for name in names]}).encode()
+    server.content["/v2/me/cache/tags/list?n=1000"] = tags
+    for name in names:
+        body = write_manifest(name, digest_of(b"x"), 1, b"x", NOW)
+        server.content[f"/v2/me/cache/manifests/{tag_of(name)}"] = body
+    remote = open_with(server, tmp_path, None)
+    assert [entry.name for entry in remote.entries("keys")] == names
+    server.content[f"/v2/me/cache/manifests/{tag_of(names[3])}"] = b"x" * 1_000_000
+    with pytest.raises(BadDataError, match="too long"):
+        list(remote.entries("keys"))
+    remote.close()

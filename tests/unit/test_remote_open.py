@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from opambin.errors import MisuseError
+from opambin.errors import MisuseError, UnavailableError
 from opambin.remote.access import Access
 from opambin.remote.directory import DirectoryRemote
 from opambin.remote.open import open_remote
@@ -58,3 +60,33 @@ def test_secrets_are_not_shown() -> None:
 
 def test_schemes() -> None:
     assert [scheme_of(url) for url in ("/x", "S3://b", "bundle:/x")] == ["", "s3", "bundle"]
+
+
+def test_s3_without_obstore(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(UnavailableError, match=r"pip install 'opambin\[s3\]'"):
+        open_remote("s3://bucket/prefix")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:secret@127.0.0.1:1/x/", "http://127.0.0.1:1/x"),
+        ("oci://127.0.0.1:1/me/cache", "oci://127.0.0.1:1/me/cache"),
+        ("bundle:/x/y", "bundle:/x/y"),
+        ("s3://bucket/prefix/", "s3://bucket/prefix"),
+    ],
+)
+def test_the_kinds_and_how_they_are_shown(url: str, shown: str) -> None:
+    remote = open_remote(url)
+    assert remote.url == shown
+    remote.close()
+
+
+def test_opening_a_directory_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from opambin.remote.open import open_remote; open_remote('/x');"
+        "print(sorted({'urllib3', 'requests', 'obstore', 'ssl', 'yaml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
