@@ -22,10 +22,10 @@ from opambin.opam.switch import Switch
 from opambin.setup.shim import is_shim, programs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from opambin.config import Config
-    from opambin.model import PackageName, Version
+    from opambin.model import Package, PackageName, Version
     from opambin.relocate.engine import LinkMode
     from opambin.relocate.spelling import Spelling
     from opambin.session.folder import Session
@@ -55,6 +55,7 @@ class Context:
         hook: Whether opam's own session runs us. Only then is a session folder to be believed: outside, it
             is what a killed session left.
         asked_before: Values of opam's variables that were asked for ahead of time.
+        definitions: Definitions that opam was asked for.
     """
 
     config: Config
@@ -66,6 +67,7 @@ class Context:
     store_problem: str = ""
     hook: bool = False
     asked_before: dict[str, str] = field(default_factory=dict, repr=False)
+    definitions: dict[Package, str] = field(default_factory=dict, repr=False)
     _records: Mapping[PackageName, InstalledRecord] | None = field(default=None, repr=False)
 
     @cached_property
@@ -112,6 +114,17 @@ class Context:
         if self.config.link != "hard" or is_shared(self.config.cache, Sharing(self.config.shared)):
             return LinkMode.COPY  # a file of a switch must not be one with what others can write
         return LinkMode.HARD
+
+    def raw(self, packages: Iterable[Package]) -> Mapping[Package, str]:
+        """Return opam's definitions of packages, asking once for each; what opam does not know is absent.
+
+        Raises:
+            UnavailableError: opam failed.
+        """
+        unknown = sorted({*packages} - self.definitions.keys())
+        if unknown:
+            self.definitions.update(self.opam.show_raw(unknown))
+        return self.definitions
 
     def placeholder_text(self, text: str) -> str:
         """Spell the prefix in a text as the placeholder."""

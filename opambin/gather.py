@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _PLATFORM = ("arch", "os", "os-distribution", "os-version")
 _FOLDERS = ("bin", "doc", "etc", "lib", "man", "prefix", "sbin", "share", "stublibs", "toplevel")
 _FLAGS = ("build", "dev", "pinned", "post", "with-dev-setup", "with-doc", "with-test")
-_COMPILER = ("sys-ocaml-arch", "sys-ocaml-cc", "sys-ocaml-libc", "sys-ocaml-version")
 _OTHERS = ("jobs", "make", "name", "opam-version", "os-family", "stubsdir", "version")
 _SET_BY_COMPILERS = ("CAML_LD_LIBRARY_PATH", "OCAML_TOPLEVEL_PATH")
-USUAL = frozenset((*_PLATFORM, *_FOLDERS, *_FLAGS, *_COMPILER, *_OTHERS, *_SET_BY_COMPILERS))
-"""Variables that opam files often mention: they are asked for while opam makes its plan."""
+USUAL = frozenset((*_PLATFORM, *_FOLDERS, *_FLAGS, *_OTHERS, *_SET_BY_COMPILERS))
+"""Variables that opam files often mention: they are asked for while opam makes its plan. Not among them are
+those for whose values opam has to run a compiler."""
 
 
 class Definitions:
@@ -48,7 +48,6 @@ class Definitions:
         self._context = context
         self._new = frozenset(new)
         self._fetched = fetched
-        self._texts: dict[Package, str] | None = None
         self._parsed: dict[Package, OpamFile] = {}
 
     def is_new(self, package: Package) -> bool:
@@ -63,9 +62,7 @@ class Definitions:
         """
         if package not in self._new:
             return self._context.switch.installed_opam(package)
-        if self._texts is None:
-            self._texts = self._context.opam.show_raw(sorted(self._new))
-        found = self._texts.get(package)
+        found = self._context.raw(self._new).get(package)
         if found is None:
             raise UnavailableError(f"opam has no definition of {package}")
         return found

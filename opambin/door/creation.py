@@ -18,6 +18,7 @@ from opambin import request
 from opambin.config import load as load_config
 from opambin.context import open_context, open_store, real_opam
 from opambin.door import front
+from opambin.door.asking import ask_for_plan
 from opambin.errors import OpambinError, UnavailableError
 from opambin.exchange.opening import may_have_remotes
 from opambin.machine import systempackages
@@ -218,7 +219,7 @@ def _plan(switch: Switch, wish: Wish, hint: str, environ: Mapping[str, str]) -> 
     if package is None:
         return "its invariant is not a single package"
     command = front.Command("install", (package, f"--switch={switch.name}"))
-    plan, fingerprint = front.ask_for_plan(context, command)
+    plan, fingerprint = ask_for_plan(context, command)
     if isinstance(plan, PlanFailed):
         return ""
     prepared = front.prepare_plan(context, command, plan, fingerprint)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from opambin import request
 from opambin.context import open_context
-from opambin.door import warmup
+from opambin.door.asking import ask_for_plan
 from opambin.errors import OpambinError, UnavailableError
 from opambin.model import PackageName
 from opambin.opam import hooklist
@@ -223,22 +223,6 @@ def others_hook(context: Context) -> str:
         ),
         "",
     )
-
-
-def ask_for_plan(context: Context, command: Command) -> tuple[Plan | PlanFailed, str]:
-    """Ask opam for its plan; returns it with the fingerprint of the switch that it was made for.
-
-    The fingerprint is taken before, since another opam may change the switch right after. opam itself may
-    write the state of pins when it plans; then the second plan finds nothing to write.
-    """
-    warmup.begin(context)
-    before = context.switch.fingerprint()
-    words = [command.verb, *command.args]
-    plan = context.opam.plan(words, color=command.color)
-    after = context.switch.fingerprint()
-    if before != after:
-        plan = context.opam.plan(words, color=command.color)
-    return plan, after
 
 
 def carry_out(prepared: Prepared, tell: Callable[[str], None]) -> Restored | None:

@@ -29,10 +29,12 @@ MODULES = (
 )
 
 
-def begin(context: Context) -> None:
-    """Start the work in threads that end with the program."""
-    for work in (_load, _ask):
-        threading.Thread(target=work, args=(context,), daemon=True).start()
+def begin(context: Context) -> list[threading.Thread]:
+    """Start the work in threads that end with the program; returns them."""
+    threads = [threading.Thread(target=work, args=(context,), daemon=True) for work in (_load, _ask)]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _load(context: Context) -> None:

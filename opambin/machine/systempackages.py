@@ -18,8 +18,10 @@ from opambin.plan import Verdict
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from opambin.context import Context
     from opambin.door.front import Prepared
     from opambin.model import Package
+    from opambin.opam.ast import OpamFile
 
 _FALSE = ("", "0", "no", "false", "n")
 _PROMISES = (("--assume-depexts", "OPAMASSUMEDEPEXTS"), ("--no-depexts", "OPAMNODEPEXTS"))
@@ -81,6 +83,26 @@ def missing(prepared: Prepared) -> Missing:
         return Missing(wanted, promised, certain=False)
     lacking = {package: names - there for package, names in wanted.items() if names - there}
     return Missing(lacking, promised, certain=True, noted=assumed and not ignored)
+
+
+def all_there(context: Context, files: Iterable[OpamFile]) -> bool:
+    """Tell whether every system package is installed that some opam files want; False also when in doubt.
+
+    Raises:
+        BadDataError: A field ``depexts`` is of another shape.
+    """
+    if context.root.config.get("depext") == ast.Bool(value=False):
+        return True
+    known = context.asked_before
+    found: set[str] = set()
+    for file in files:
+        value = file.get("depexts")
+        if value is not None and not filters.variables(value) <= known.keys():
+            return False
+        found |= set(filters.strings(value, lambda name: known[name] or None))
+    wanted = found - set(context.switch.config().depext_bypass)
+    there = _installed(wanted, context.asked_before)
+    return there is not None and wanted <= there
 
 
 def _installed(names: Collection[str], variables: Mapping[str, str]) -> frozenset[str] | None:

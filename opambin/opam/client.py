@@ -155,14 +155,14 @@ class Opam:
             f"{self.program} is opam {shown}; opambin works with opam 2.1 up to 2.x: install another opam"
         )
 
-    def plan(self, args: Sequence[str], *, color: bool = False) -> Plan | PlanFailed:
+    def plan(self, args: Sequence[str], *, env_extra: Mapping[str, str] | None = None) -> Plan | PlanFailed:
         """Ask what ``opam ARGS`` would do; nothing is changed and no hook runs.
 
         It takes the switch's write lock for a moment: never call it while holding that lock.
 
         Args:
             args: The verb (install, upgrade, reinstall, remove) and its arguments.
-            color: Whether opam colours its words.
+            env_extra: Added to the environment.
 
         Raises:
             BadDataError: opam's JSON is not what it should be.
@@ -174,8 +174,7 @@ class Opam:
             # before the arguments, because behind -- nothing is an option
             verb, *rest = args
             words = [verb, "--show-actions", f"--json={answer}", *rest]
-            extra = {"OPAMCOLOR": "always"} if color else {}
-            done = self.run(words, env_extra=extra, capture=True)
+            done = self.run(words, env_extra=env_extra, capture=True)
             if not done.ok:
                 return PlanFailed(done.code, done.stdout, done.stderr)
             text = answer.read_text(encoding="utf-8") if answer.exists() else "{}"
