@@ -4,7 +4,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup dev demo test lint unit integration medium compiler selftest format clean
+.PHONY: help setup dev demo test lint unit integration opams medium compiler selftest format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,10 @@ unit: dev ## unit and behaviour tests: no opam needed, seconds
 integration: dev ## tests with a real opam on a small set of packages
 	@$(PYTEST) -m "integration and not slow"
 
+opams: dev ## the same with every opam of OPAMBIN_TEST_OPAMS (joined by `:`), otherwise those of newer Debian suites, too
+	@OPAMBIN_TEST_OPAMS="$${OPAMBIN_TEST_OPAMS:-$$(scripts/opams .opams)}"; export OPAMBIN_TEST_OPAMS; \
+	echo "opams: $$OPAMBIN_TEST_OPAMS"; $(PYTEST) -m "integration and not slow"
+
 fuzz: dev ## the engine of relocation against damaged files, for minutes (FUZZ_ROUNDS=20000)
 	@OPAMBIN_FUZZ_ROUNDS=$${FUZZ_ROUNDS:-20000} $(PYTEST) tests/unit/test_relocate_fuzz.py
 
@@ -54,4 +58,4 @@ format: dev ## let ruff rewrite the files
 	@$(BIN)/ruff format --quiet .
 
 clean: ## remove what setup and the demo made
-	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .demo .opams .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
