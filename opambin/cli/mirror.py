@@ -18,6 +18,7 @@ from opambin.cli.trusting import (
     refusing,
     root_option,
     sign_option,
+    signers,
     states,
 )
 from opambin.errors import MisuseError
@@ -53,17 +54,16 @@ def command(
     root; that of a part with --partial. Run it again before the signatures expire: it fetches what is new.
     """
     from opambin.publish.mirror import Extent, Mirrored, mirror
-    from opambin.publish.signed.keys import read_signers
     from opambin.publish.signed.sources import open_source
     from opambin.publish.tufmeta import check_signers, is_signed, sign_repository
     from opambin.summary import data_size
 
     if keys and not own_keys:
         raise MisuseError("--sign-with goes with --own-keys: a copy has the publisher's signatures or yours")
-    signers = read_signers(keys)
+    own = signers(keys)
     signed = own_keys and is_signed(folder)
     if signed:
-        check_signers(folder, signers, now())
+        check_signers(folder, own, now())
     start = beginning(root, anchors, quorum)
     extent = Extent(closure_of, not own_keys, partial)
     found: list[Mirrored] = []
@@ -71,7 +71,7 @@ def command(
     def copied() -> dict[str, Any]:
         found.append(mirror(open_source(url), folder, states(os.environ), start, extent))
         if signed:
-            sign_repository(folder, signers, now())
+            sign_repository(folder, own, now())
         it = found[0]
         told = {"packages": it.packages, "files": it.files, "fetched": it.fetched, "bytes": it.size}
         return {

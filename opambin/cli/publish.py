@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from opambin.cli.output import counted, print_json, printable
-from opambin.cli.trusting import now, sign_option
+from opambin.cli.trusting import now, sign_option, signers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,7 +112,6 @@ def _signed(place: Place, keys: Sequence[str]) -> Signed | None:
     """
     from opambin.errors import MisuseError
     from opambin.publish.places import Folder
-    from opambin.publish.signed.keys import read_signers
     from opambin.publish.tufmeta import RepositorySigner, check_signers, is_signed
 
     if not isinstance(place, Folder):
@@ -126,7 +125,7 @@ def _signed(place: Place, keys: Sequence[str]) -> Signed | None:
                 f"then opam-bin tuf init {place.shown}"
             )
         return None
-    found = RepositorySigner(place.path, read_signers(keys), now())
+    found = RepositorySigner(place.path, signers(keys), now())
     check_signers(place.path, found.signers, found.now)
     return found
 

@@ -14,7 +14,9 @@ from opambin.cli.output import date, print_json
 from opambin.errors import MisuseError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from securesystemslib.signer import CryptoSigner, SSlibKey
 
     from opambin.publish.signed.client import Trusted
     from opambin.publish.signed.refusals import RefusedError
@@ -37,8 +39,50 @@ quorum_option = click.option(
 )
 partial_option = click.option("--partial", is_flag=True, help="It is a partial mirror: files may be missing.")
 sign_option = click.option(
-    "--sign-with", "keys", multiple=True, metavar="KEY", help="A secret key: its file."
+    "--sign-with", "keys", multiple=True, metavar="KEY", help="A secret key: its name, or its file."
 )
+
+
+def signers(keys: Iterable[str]) -> list[CryptoSigner]:
+    """Read the secret keys to sign with, each once: files, or names of keys of the user.
+
+    Raises:
+        UnavailableError: There is no such key.
+        BadDataError: A file holds no key.
+        MisuseError: It is a public key, or others can read it.
+    """
+    from opambin.keyring import Keyring
+    from opambin.publish.signed.keys import read_signer, signer
+
+    found = {}
+    for text in keys:
+        named = _is_name(text) and text in Keyring(os.environ).secrets()
+        key = signer(Keyring(os.environ).secret(text)) if named else read_signer(text)
+        found[key.public_key.keyid] = key
+    return list(found.values())
+
+
+def public_key(text: str) -> SSlibKey:
+    """Read a public key: a file, the key itself, or the name of a key of the user.
+
+    Raises:
+        UnavailableError: There is no such key.
+        BadDataError: A file holds no key.
+    """
+    from opambin.keyring import Keyring
+    from opambin.publish.signed.keys import metadata_key, read_public
+
+    if _is_name(text):
+        keyring = Keyring(os.environ)
+        if text in keyring.secrets():
+            return metadata_key(keyring.secret(text).public)
+        if text in keyring.trusted():
+            return metadata_key(keyring.trusted()[text].public)
+    return read_public(text)
+
+
+def _is_name(text: str) -> bool:
+    return "/" not in text and ":" not in text and not Path(text).exists()
 
 
 def states(environ: Mapping[str, str]) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opambin.cli.output import printable
-from opambin.cli.trusting import now, sign_option
+from opambin.cli.trusting import now, public_key, sign_option, signers
 from opambin.cli.tuf_signing import COMMANDS, folder_argument, tell, writing
 from opambin.errors import MisuseError
 
@@ -73,14 +73,13 @@ def init(
     A KEY is a file with a public or a secret key. Where the secret keys of the root are on other machines,
     use --draft, then `countersign` there, then `install`.
     """
-    from opambin.publish.signed.keys import read_public, read_signers
     from opambin.publish.signed.profile import LIFETIMES, TopRole
     from opambin.publish.signed.rootfiles import draft_first
     from opambin.publish.signed.roots import RoleKeys
 
-    root = tuple(map(read_public, root_keys))
-    targets = tuple(map(read_public, target_keys)) or root
-    online = tuple(map(read_public, online_keys)) or targets
+    root = tuple(map(public_key, root_keys))
+    targets = tuple(map(public_key, target_keys)) or root
+    online = tuple(map(public_key, online_keys)) or targets
     wanted = {
         TopRole.ROOT: (root, root_threshold),
         TopRole.TARGETS: (targets, targets_threshold),
@@ -89,7 +88,7 @@ def init(
     }
     lifetimes = LIFETIMES | {str(role): number for role, number in _numbers(days, "--days").items()}
     roles = {role: RoleKeys(its, need, lifetimes[role]) for role, (its, need) in wanted.items()}
-    _finish(folder, draft_first(folder, roles, read_signers(keys), now()), draft, keys)
+    _finish(folder, draft_first(folder, roles, signers(keys), now()), draft, keys)
 
 
 @command.command("rotate")
@@ -117,17 +116,16 @@ def rotate(
     It needs the signatures of enough former root keys and of enough new ones, and, unless --draft is given,
     of every role whose keys change. Clients that know any former root follow.
     """
-    from opambin.publish.signed.keys import read_public, read_signers
     from opambin.publish.signed.rootfiles import draft_next
     from opambin.publish.signed.roots import RootChange
 
     change = RootChange(
-        [(role, read_public(text)) for role, text in _pairs(add, "--add")],
+        [(role, public_key(text)) for role, text in _pairs(add, "--add")],
         [(role, _key_id(text)) for role, text in _pairs(remove, "--remove")],
         _numbers(threshold, "--threshold"),
         _numbers(days, "--days"),
     )
-    _finish(folder, draft_next(folder, change, read_signers(keys), now()), draft, keys)
+    _finish(folder, draft_next(folder, change, signers(keys), now()), draft, keys)
 
 
 @command.command("countersign")
@@ -135,13 +133,12 @@ def rotate(
 @sign_option
 def countersign(draft: Path, keys: tuple[str, ...]) -> None:
     """Sign a draft of a root; the repository need not be there."""
-    from opambin.publish.signed.keys import read_signers
     from opambin.publish.signed.replacing import replace_file
     from opambin.publish.signed.rootfiles import countersign as add_signatures
 
     if not keys:
         raise MisuseError("nothing to sign with: give --sign-with KEY")
-    found = add_signatures(_read(draft), str(draft), read_signers(keys))
+    found = add_signatures(_read(draft), str(draft), signers(keys))
     replace_file(draft, found.data)
     _tell_draft(draft, found)
 
@@ -152,17 +149,15 @@ def countersign(draft: Path, keys: tuple[str, ...]) -> None:
 @sign_option
 def install(folder: Path, draft: Path, keys: tuple[str, ...]) -> None:
     """Put a signed draft of a root into force, and sign what is below it."""
-    from opambin.publish.signed.keys import read_signers
     from opambin.publish.signed.rootfiles import put_in_force
 
     with writing(folder):
-        done, signing = put_in_force(folder, _read(draft), read_signers(keys), now())
+        done, signing = put_in_force(folder, _read(draft), signers(keys), now())
     click.echo(f"Root {done.version} is in force.")
     tell(folder, signing)
 
 
 def _finish(folder: Path, made: Draft, draft: Path | None, keys: tuple[str, ...]) -> None:
-    from opambin.publish.signed.keys import read_signers
     from opambin.publish.signed.replacing import replace_file
     from opambin.publish.signed.rootfiles import put_in_force
 
@@ -177,7 +172,7 @@ def _finish(folder: Path, made: Draft, draft: Path | None, keys: tuple[str, ...]
             f"with --sign-with ({missing}), or write it with --draft FILE and have it signed where they are"
         )
     with writing(folder):
-        done, signing = put_in_force(folder, made.data, read_signers(keys), now())
+        done, signing = put_in_force(folder, made.data, signers(keys), now())
     click.echo(f"Root {done.version} is in force.")
     tell(folder, signing)
 
@@ -215,9 +210,8 @@ def _numbers(texts: tuple[str, ...], option: str) -> dict[TopRole, int]:
 
 
 def _key_id(text: str) -> str:
-    from opambin.publish.signed.keys import read_public
 
-    return text if len(text) == 64 and not text.strip("0123456789abcdef") else str(read_public(text).keyid)
+    return text if len(text) == 64 and not text.strip("0123456789abcdef") else str(public_key(text).keyid)
 
 
 def _read(draft: Path) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opambin.cli.output import Column, counted, moment, print_json, print_table
-from opambin.cli.trusting import now, sign_option
+from opambin.cli.trusting import now, public_key, sign_option, signers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,11 +39,10 @@ folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_t
 @sign_option
 def sign(folder: Path, renew: bool, keys: tuple[str, ...]) -> None:
     """Sign what has changed in a published repository."""
-    from opambin.publish.signed.keys import read_signers
     from opambin.publish.tufmeta import Wishes, sign_repository
 
     with writing(folder):
-        tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(renew=renew)))
+        tell(folder, sign_repository(folder, signers(keys), now(), Wishes(renew=renew)))
 
 
 @click.command("refresh")
@@ -54,11 +53,10 @@ def refresh(folder: Path, keys: tuple[str, ...]) -> None:
 
     The keys of snapshot and timestamp are enough.
     """
-    from opambin.publish.signed.keys import read_signers
     from opambin.publish.tufmeta import Wishes, sign_repository
 
     with writing(folder):
-        tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(renew=True)))
+        tell(folder, sign_repository(folder, signers(keys), now(), Wishes(renew=True)))
 
 
 @click.command("delegate")
@@ -82,12 +80,11 @@ def delegate(
     It signs them in its own published folder, with `contribute`; `accept` takes them over.
     """
     from opambin.publish.signed.delegating import Delegation
-    from opambin.publish.signed.keys import read_public, read_signers
     from opambin.publish.tufmeta import Wishes, sign_repository
 
-    wish = Delegation(publisher, names, tuple(map(read_public, theirs)), threshold)
+    wish = Delegation(publisher, names, tuple(map(public_key, theirs)), threshold)
     with writing(folder):
-        tell(folder, sign_repository(folder, read_signers(keys), now(), Wishes(delegate=(wish,))))
+        tell(folder, sign_repository(folder, signers(keys), now(), Wishes(delegate=(wish,))))
 
 
 @click.command("undelegate")
@@ -97,10 +94,9 @@ def delegate(
 def undelegate(folder: Path, publisher: str, keys: tuple[str, ...]) -> None:
     """Take the packages back from another publisher; what it has published is removed."""
     from opambin.publish.signed.contributing import take_back
-    from opambin.publish.signed.keys import read_signers
 
     with writing(folder):
-        tell(folder, take_back(folder, publisher, read_signers(keys), now()))
+        tell(folder, take_back(folder, publisher, signers(keys), now()))
 
 
 @click.command("contribute")
@@ -111,9 +107,8 @@ def undelegate(folder: Path, publisher: str, keys: tuple[str, ...]) -> None:
 def contribute(folder: Path, publisher: str, names: tuple[str, ...], keys: tuple[str, ...]) -> None:
     """Sign packages of your own published folder, for a repository that has delegated them to PUBLISHER."""
     from opambin.publish.signed.contributing import contribute as sign_for
-    from opambin.publish.signed.keys import read_signers
 
-    place = sign_for(folder, publisher, names, read_signers(keys), now())
+    place = sign_for(folder, publisher, names, signers(keys), now())
     click.echo(
         f"{place} is signed. The owner takes it over with: opam-bin tuf accept DIR {publisher} {folder}"
     )
@@ -127,10 +122,9 @@ def contribute(folder: Path, publisher: str, names: tuple[str, ...], keys: tuple
 def accept(folder: Path, publisher: str, theirs: Path, keys: tuple[str, ...]) -> None:
     """Take over what PUBLISHER has signed in its published folder THEIRS."""
     from opambin.publish.signed.contributing import take_over
-    from opambin.publish.signed.keys import read_signers
 
     with writing(folder):
-        tell(folder, take_over(folder, publisher, theirs, read_signers(keys), now()))
+        tell(folder, take_over(folder, publisher, theirs, signers(keys), now()))
 
 
 @click.command("status")

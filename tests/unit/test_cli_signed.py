@@ -211,6 +211,23 @@ def test_misused(cli: Cli, published: Publisher, args: list[str], says: str) -> 
     assert says in done.err
 
 
+def test_keys_by_their_names(cli: Cli, tmp_path: Path) -> None:
+    site = str(plain(tmp_path).folder)
+    for name in ("release", "online"):
+        assert cli("key", "generate", name).code == 0
+    keys = ["--sign-with", "release", "--sign-with", "online"]
+    done = cli("tuf", "init", site, "--root-key", "release", "--online-key", "online", *keys)
+    assert done.code == 0, done.err
+    public = Keys()["friend"].public
+    assert cli("key", "trust", str(public)).code == 0
+    assert cli("tuf", "delegate", site, "pal", "lib", "--key", "friend", *keys).code == 0
+    trusted = cli.folder / ".config/opam-bin/keys/friend.pub"
+    assert cli("tuf", "delegate", site, "pal", "more", "--key", str(trusted), *keys).code == 0
+    rows = {row["role"]: row for row in cli("tuf", "status", site, "--json").json["roles"]}
+    assert rows["pal"]["packages"] == ["lib", "more"]
+    assert cli("tuf", "refresh", site, "--sign-with", "nobody").code == 4
+
+
 def test_a_public_key_to_sign_with(cli: Cli, published: Publisher, tmp_path: Path) -> None:
     place = tmp_path / "x.pub"
     place.write_text(str(published.keys["targets"].public))

@@ -15,8 +15,6 @@ from opambin.publish.signed.profile import NAME_FIELD
 from opambin.trust.keys import PUBLIC_TAG, RAW_BYTES, SECRET_TAG, PublicKey, SecretKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
 MAX_FILE_BYTES = 4096
@@ -69,7 +67,8 @@ def read_public(text: str) -> SSlibKey:
     found = _text(text)
     if found.startswith(f"{SECRET_TAG}:"):
         return metadata_key(SecretKey.parse(found).public)
-    return metadata_key(PublicKey.parse(_checked(found, text)))
+    bare = found.rpartition("@")[2]  # a file of opam-bin key trust says for what the key is trusted
+    return metadata_key(PublicKey.parse(_checked(bare, text)))
 
 
 def read_signer(text: str) -> CryptoSigner:
@@ -84,15 +83,9 @@ def read_signer(text: str) -> CryptoSigner:
         MisuseError: It holds a public key.
     """
     found = _text(text)
-    if found.startswith(f"{PUBLIC_TAG}:"):
+    if found.rpartition("@")[2].startswith(f"{PUBLIC_TAG}:"):
         raise MisuseError(f"{text}: that is a public key; to sign, give the file of the secret key")
     return signer(SecretKey.parse(_checked(found, text)))
-
-
-def read_signers(texts: Iterable[str]) -> list[CryptoSigner]:
-    """Read secret keys, each once."""
-    found = {it.public_key.keyid: it for it in map(read_signer, texts)}
-    return list(found.values())
 
 
 def _text(text: str) -> str:
