@@ -258,3 +258,14 @@ def test_mirrored_and_signed_by_its_owner(cli: Cli, published: Publisher, tmp_pa
     assert cli("mirror", site, copy, "--own-keys").code == 2  # no key, nothing touched
     assert cli("mirror", site, copy, "--own-keys", "--sign-with", key).code == 0
     assert cli("verify-repo", copy, "--root", f"{copy}/tuf/root.json").code == 0
+
+
+def test_two_at_once(cli: Cli, published: Publisher) -> None:
+    from opambin.publish.places import Folder
+
+    key = published.keys.file(cli.folder, "online")
+    with Folder(published.folder).lock():
+        done = cli("tuf", "refresh", str(published.folder), "--sign-with", key)
+    assert done.code == 4
+    assert "somebody else is publishing" in done.err
+    assert cli("tuf", "refresh", str(published.folder), "--sign-with", key).code == 0
