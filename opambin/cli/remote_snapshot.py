@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @click.option("--expires", type=Age(), default="30d", show_default=True, help="How long it is valid.")
 @click.option("--withdraw", multiple=True, metavar="KEY:OUTPUT", help="An output that is taken back.")
 @click.option("--minimum-age", type=Age(), help="Take back all statements that are older.")
+@click.option("--countersign", is_flag=True, help="Only add a signature to what is there.")
+@click.option("--anew", is_flag=True, help="Begin again where the remote has lost the old one.")
 @click.option("--key", "key", default="", help="Name of the key that signs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -27,6 +29,8 @@ def command(
     expires: float,
     withdraw: tuple[str, ...],
     minimum_age: float | None,
+    countersign: bool,
+    anew: bool,
     key: str,
     as_json: bool,
 ) -> None:
@@ -42,9 +46,10 @@ def command(
 
     secrets = (Keyring(os.environ).secret(key),)
     source = opening.writable(os.environ, remote, secrets)
+    voucher = vouching.Voucher(source, secrets, os.environ)
     minimum = None if minimum_age is None else int(time.time() - minimum_age)
-    change = vouching.Change(expires, frozenset(_pair(text) for text in withdraw), minimum)
-    state = vouching.vouch(source, secrets, change)
+    change = vouching.Change(expires, frozenset(_pair(text) for text in withdraw), minimum, anew)
+    state = vouching.countersign(voucher) if countersign else vouching.vouch(voucher, change)
     if as_json:
         print_json({**asdict(state), "withdrawn": sorted(state.withdrawn)})
         return

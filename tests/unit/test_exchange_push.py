@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from opambin.exchange.sources import Source
     from opambin.model import Manifest
+    from opambin.trust.keys import SecretKey
 
 
 @pytest.fixture
@@ -316,6 +318,10 @@ def test_a_bundle_is_signed_in_place(store: Store, tmp_path: Path) -> None:
 # ---- what a remote says of itself
 
 
+def voucher(to: Source, secret: SecretKey) -> vouching.Voucher:
+    return vouching.Voucher(to, (secret,), os.environ)
+
+
 def test_each_statement_about_a_remote_follows_the_one_before(
     store: Store, remote: MemoryRemote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -323,10 +329,10 @@ def test_each_statement_about_a_remote_follows_the_one_before(
     manifest = snapshot(store, "zed")
     to = source(remote, TRUSTING_ALICE)
     pushed(store, [manifest], to, ALICE)
-    first = vouching.vouch(to, (ALICE,), vouching.Change(3600))
+    first = vouching.vouch(voucher(to, ALICE), vouching.Change(3600))
     gone = frozenset({(manifest.key, manifest.output)})
-    second = vouching.vouch(to, (ALICE,), vouching.Change(3600, gone))
-    third = vouching.vouch(to, (ALICE,), vouching.Change(3600))
+    second = vouching.vouch(voucher(to, ALICE), vouching.Change(3600, gone))
+    third = vouching.vouch(voucher(to, ALICE), vouching.Change(3600))
     assert [it.serial for it in (first, second, third)] == [1, 2, 3]
     assert first.remote == third.remote
     assert third.withdrawn == gone
@@ -342,13 +348,16 @@ def test_each_statement_about_a_remote_follows_the_one_before(
 @pytest.mark.parametrize("seconds", [0, -1, 500 * 86_400])
 def test_a_statement_must_end_some_time(remote: MemoryRemote, seconds: int) -> None:
     with pytest.raises(MisuseError, match="valid for up to 400 days"):
-        vouching.vouch(source(remote), (ALICE,), vouching.Change(seconds))
+        vouching.vouch(voucher(source(remote), ALICE), vouching.Change(seconds))
 
 
-def test_a_statement_of_somebody_else_is_not_replaced_silently(remote: MemoryRemote) -> None:
-    vouching.vouch(source(remote), (MALLORY,), vouching.Change(60))
+def test_a_statement_of_somebody_else_is_not_replaced_silently(
+    remote: MemoryRemote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    vouching.vouch(voucher(source(remote), MALLORY), vouching.Change(60))
     with pytest.raises(MisuseError, match="signed by no key"):
-        vouching.vouch(source(remote), (ALICE,), vouching.Change(60))
+        vouching.vouch(voucher(source(remote), ALICE), vouching.Change(60))
 
 
 def test_a_damaged_memory_of_what_was_seen_is_told(tmp_path: Path) -> None:
