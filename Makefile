@@ -4,7 +4,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup dev demo test lint unit integration opams medium compiler selftest format clean
+.PHONY: help setup dev demo test lint unit integration opams medium compiler published selftest format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ compiler: ## a compiler that opam builds and tools on top, moved and used (20 mi
 selftest: ## what relocation can't see in a corpus and a compiler, into docs/relocation-selftest.md (an hour; OPAMBIN_TEST_WORLD is kept)
 	@scripts/setup --dev --medium
 	@OPAMBIN_SELFTEST_TABLE=docs/relocation-selftest.md $(PYTEST) tests/integration/test_selftest_corpus.py
+
+published: dev ## the whole corpus published, and installed by plain opam (OPAMBIN_TEST_WORLD: where `make compiler` has built it)
+	@$(PYTEST) tests/integration/test_published_full.py
 
 format: dev ## let ruff rewrite the files
 	@$(BIN)/ruff check --quiet --fix .

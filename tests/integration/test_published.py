@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from alone import Client, busybox_root
 from servers import nginx, program
 
 from opambin.model import FileType
@@ -29,23 +30,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-COMPILERS = (
-    "ocamlc",
-    "ocamlc.opt",
-    "ocamlopt",
-    "ocamlopt.opt",
-    "ocaml",
-    "gcc",
-    "cc",
-    "clang",
-    "as",
-    "ld",
-    "make",
-)
-OURS = ("opam-bin", "opambin", "python3", "python")
-WRAPPER = '#!/bin/sh\necho "$0 $*" >>{log}\nexit 99\n'
-VERSION = '#!/bin/sh\n[ "$*" = -vnum ] || echo "$0 $*" >>{log}\nexec {real} "$@"\n'
-"""opam itself asks the system's compiler for its version; nothing else may."""
 PROGRAM = """\
 let () =
   let power = Z.to_string (Z.pow (Z.of_int 2) 100) in
@@ -70,59 +54,6 @@ class Published:
     catalogue: Catalogue
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Somebody who has opam and nothing else.
-
-    Attributes:
-        folder: Holds the root, a home, and programs that must not be called.
-        program: The opam.
-        prefix: Of the switch.
-    """
-
-    folder: Path
-    program: str
-    prefix: Path
-
-    @property
-    def called(self) -> str:
-        """What was called of the programs that must not be."""
-        log = self.folder / "called"
-        return log.read_text() if log.exists() else ""
-
-    def environ(self, *, compilers: bool = False) -> dict[str, str]:
-        """The environment of programs; with ``compilers``, those can be called."""
-        path = os.environ["PATH"] if compilers else f"{self.folder / 'nobin'}:{os.environ['PATH']}"
-        return {
-            "PATH": path,
-            "HOME": str(self.folder / "home"),
-            "OPAMROOT": str(self.folder / "r"),
-            "OPAMROOTISOK": "1",
-            "OPAMYES": "1",
-            "OPAMCOLOR": "never",
-        }
-
-    @property
-    def switch(self) -> str:
-        """What opam calls the switch."""
-        return str(self.prefix.parent) if self.prefix.name == "_opam" else self.prefix.name
-
-    def opam(self, *args: str, compilers: bool = False) -> str:
-        """Run opam."""
-        environ = self.environ(compilers=compilers)
-        done = subprocess.run(
-            [self.program, *args],
-            env=environ,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
 @pytest.fixture(scope="module")
 def published(built_corpus: BuiltCorpus) -> Iterator[Published]:
     root = built_corpus.world.folder / "published"
@@ -140,16 +71,9 @@ def publish(built: BuiltCorpus, root: Path, *options: str) -> str:
 def client(request: pytest.FixtureRequest, published: Published, opam_program: str) -> Client:
     """A fresh root with the published repository alone, and a switch with all of it."""
     folder = published.built.world.folder.parent / request.param[0]
-    (folder / "nobin").mkdir(parents=True)
-    (folder / "home").mkdir()
-    for name in (*COMPILERS, *OURS):
-        real = shutil.which(name)
-        text = VERSION if name == "ocamlc" and real else WRAPPER
-        (folder / "nobin" / name).write_text(text.format(log=folder / "called", real=real))
-        (folder / "nobin" / name).chmod(0o755)
     place = folder / "w" / ("long/" * 24 + "place")
     prefix = folder / "r" / "q" if request.param == "shorter" else place / "_opam"
-    made = Client(folder, opam_program, prefix)
+    made = Client.make(folder, opam_program, prefix)
     assert (len(str(prefix)) > len(str(published.built.prefix))) == (request.param == "longer")
     place.mkdir(parents=True)
     made.opam("init", "--bare", "--no-setup", "--disable-sandboxing", published.server.url)
@@ -262,23 +186,3 @@ def test_a_root_file_system_with_busybox_alone(published: Published, tmp_path: P
                 )
                 assert done.returncode == 0, f"{row.name} {verb}: {done.stderr}"
     assert compare(published, root / prefix[1:], prefix.encode()) == []
-
-
-def busybox_root(root: Path) -> Path:
-    """Make a root file system that has busybox, which must be linked statically."""
-    binary = shutil.which("busybox")
-    if (
-        binary is None
-        or "statically"
-        not in subprocess.run(["file", "-L", str(binary)], capture_output=True, text=True, check=False).stdout
-    ):
-        pytest.skip("no static busybox")
-    for name in ("bin", "dev", "lib", "tmp", "build", "usr"):
-        (root / name).mkdir(parents=True)
-    shutil.copy(binary, root / "bin/busybox")
-    applets = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    for name in applets:
-        if name != "busybox":
-            (root / "bin" / name).symlink_to("busybox")
-    os.mknod(root / "dev/null", 0o020666, os.makedev(1, 3))
-    return root
