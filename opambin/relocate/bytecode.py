@@ -186,7 +186,12 @@ def _locate_debug(content: bytes, spelling: Spelling) -> Located:
 
 
 def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
-    """Return a bytecode program for the prefix ``target``; an ELF file at its beginning stays as it is.
+    """Return a bytecode program for the prefix ``target``; see :func:`changes`."""
+    return apply(content, changes(content, occurrences, target))
+
+
+def changes(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> list[Change]:
+    """Return what to change for the prefix ``target``; an ELF file at the beginning stays as it is.
 
     Raises:
         BadDataError: The occurrences do not fit the content.
@@ -200,21 +205,21 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
     text = of_kind(occurrences, Kind.TEXT)
     others = [occurrence for occurrence in occurrences if occurrence.kind is not Kind.TEXT]
     heads = [occurrence for occurrence in text if occurrence.offset < table.start]
-    changes = [
+    found = [
         *text_changes(content, heads, quoted),
         *text_changes(content, text[len(heads) :], target),
         *marshalwrite.changes(content, others, target),
     ]
-    launcher = [change for change in changes if change.end <= table.start]
-    inside = [change for change in changes if change.end > table.start]
+    launcher = [change for change in found if change.end <= table.start]
+    inside = [change for change in found if change.end > table.start]
     if launcher and _is_native(content):
         raise BadDataError("bytecode program", "an occurrence in its launcher was to be rewritten here")
     lengths = [section.end - section.start + _growth(section, inside) for section in table.sections]
-    head = content[: table.start]
-    if launcher:
-        head = _launcher(apply(head, launcher))
     entries = Change(table.end, len(content) - _TRAILER, _table(table, lengths))
-    return apply(content, [Change(0, table.start, head), *inside, entries])
+    if launcher:
+        head = _launcher(apply(content[: table.start], launcher))
+        return [Change(0, table.start, head), *inside, entries]
+    return [*inside, entries]
 
 
 def _growth(section: Section, changes: Sequence[Change]) -> int:

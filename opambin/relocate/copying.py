@@ -51,12 +51,28 @@ def copy(source: int, target: int, size: int) -> Way:
     if _clone(source, target):
         return Way.REFLINK
     done = _copy_range(source, target, size)
-    while done < size:
-        count = os.sendfile(target, source, done, min(_CHUNK, size - done))
-        if count == 0:
-            raise BadDataError("source of a copy", "shorter than it was", expected=size, observed=done)
-        done += count
+    _send(source, target, (done, size))
     return Way.COPY
+
+
+def copy_part(source: int, target: int, start: int, size: int) -> None:
+    """Write ``size`` bytes of ``source`` from ``start`` on where ``target`` is positioned.
+
+    Raises:
+        OSError: The file system is full or fails.
+        BadDataError: The source has fewer bytes.
+    """
+    done = _copy_range(source, target, size, start)
+    _send(source, target, (start + done, start + size))
+
+
+def _send(source: int, target: int, bounds: tuple[int, int]) -> None:
+    done, end = bounds
+    while done < end:
+        count = os.sendfile(target, source, done, min(_CHUNK, end - done))
+        if count == 0:
+            raise BadDataError("source of a copy", "shorter than it was", expected=end, observed=done)
+        done += count
 
 
 def _clone(source: int, target: int) -> bool:
@@ -76,12 +92,12 @@ def _clone(source: int, target: int) -> bool:
     return True
 
 
-def _copy_range(source: int, target: int, size: int) -> int:
+def _copy_range(source: int, target: int, size: int, start: int = 0) -> int:
     """Copy with ``copy_file_range``; return how many bytes the file systems let it copy."""
     done = 0
     while done < size:
         try:
-            count = os.copy_file_range(source, target, min(_CHUNK, size - done), done)
+            count = os.copy_file_range(source, target, min(_CHUNK, size - done), start + done)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise

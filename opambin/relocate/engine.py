@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Self
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.relocate import arfile, camlobj, elf, rendering
-from opambin.relocate.copying import Way, copy
+from opambin.relocate.copying import Way, copy, copy_part
+from opambin.relocate.mapped import mapped
+from opambin.relocate.pieces import Change, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +37,7 @@ _TEMPORARY_PREFIX = ".opambin-"
 _COUNTER = itertools.count()
 _PRIVATE = 0o600
 _HEAD = 8  # bytes that tell the format of an object
+_MUCH = 1 << 16  # bytes; below, a call to the kernel costs more than it saves
 _NO_LINKS = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
 _OLD = os.O_RDONLY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -133,6 +136,10 @@ def place(
             patches = _patches(descriptor, occurrences, target)
             if patches is not None:
                 return _copied(descriptor, status.st_size, patches, destination, how)
+            with mapped(descriptor, status.st_size) as content:
+                changes = rendering.changes(content, occurrences, target)
+                if changes is not None:
+                    return _assembled(descriptor, content, changes, destination, how)
             content = rendering.render(_read(descriptor, status.st_size), occurrences, target)
         finally:
             os.close(descriptor)
@@ -228,6 +235,30 @@ def _copied(descriptor: int, size: int, patches: list[Patch], destination: Name,
         for patch in patches:
             _write(output.descriptor, patch.data, patch.offset)
         return output.finish(way)
+
+
+def _assembled(source: int, content: bytes, changes: list[Change], destination: Name, how: Placing) -> Placed:
+    """Write a file with changes; what is between them is copied in the kernel where that is much.
+
+    Python would copy it twice, into memory that the kernel has to clear first.
+    """
+    done = 0
+    with memoryview(content) as view, _Output(destination, how) as output:
+        for change in [*in_order(content, changes), Change(len(content), len(content), b"")]:
+            gap = change.start - done
+            if gap >= _MUCH:
+                copy_part(source, output.descriptor, done, gap)
+            else:
+                _append(output.descriptor, view[done : change.start])
+            _append(output.descriptor, change.new)
+            done = change.end
+        return output.finish(Way.WRITE)
+
+
+def _append(descriptor: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def _linkable(descriptor: int, status: os.stat_result, how: Placing) -> bool:

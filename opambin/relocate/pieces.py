@@ -70,6 +70,21 @@ class Pieces:
         return Located(content, tuple(self._occurrences), tuple(self._bound), self._leaks)
 
 
+def in_order(content: bytes, changes: Iterable[Change]) -> list[Change]:
+    """Return changes by rising offset.
+
+    Raises:
+        BadDataError: Two changes overlap, or one is outside of the content.
+    """
+    done = 0
+    ordered = sorted(changes)
+    for change in ordered:
+        if not done <= change.start <= change.end <= len(content):
+            raise BadDataError("occurrences", f"overlapping or outside of the file at {change.start}")
+        done = change.end
+    return ordered
+
+
 def apply(content: bytes, changes: Iterable[Change]) -> bytes:
     """Return ``content`` with the changes made.
 
@@ -78,9 +93,7 @@ def apply(content: bytes, changes: Iterable[Change]) -> bytes:
     """
     chunks: list[bytes] = []
     done = 0
-    for change in sorted(changes):
-        if not done <= change.start <= change.end <= len(content):
-            raise BadDataError("occurrences", f"overlapping or outside of the file at {change.start}")
+    for change in in_order(content, changes):
         chunks += (content[done : change.start], change.new)
         done = change.end
     if not chunks:

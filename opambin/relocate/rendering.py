@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
-from opambin.relocate import blocks, bytecode, camlobj, dunesite, elf, machofile, marshal, marshalwrite
+from opambin.relocate import (
+    arfile,
+    blocks,
+    bytecode,
+    camlobj,
+    dunesite,
+    elf,
+    machofile,
+    marshal,
+    marshalwrite,
+)
 from opambin.relocate.pieces import Change, apply
 from opambin.relocate.spelling import pad
 
@@ -26,11 +36,11 @@ IN_PLACE = frozenset({Kind.CSTRING, Kind.BLOCK, Kind.DUNE_SITE})
 
 
 _WHOLE = (
-    (bytecode.recognises, bytecode.render),
-    (camlobj.recognises, camlobj.render),
-    (marshal.recognises, marshalwrite.render),
+    (bytecode.recognises, bytecode.changes),
+    (camlobj.recognises, marshalwrite.changes),
+    (marshal.recognises, marshalwrite.changes),
 )
-"""Formats whose module rewrites all kinds at once, so that a large file is copied once."""
+"""Formats whose module rewrites all kinds at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +96,29 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
         BadDataError: The bytes are not what the occurrences say.
         CannotRelocateError: The prefix does not fit.
     """
-    check(occurrences, target)
-    native = content.startswith(elf.MAGIC) or machofile.recognises(content)
-    for recognises, module_render in _WHOLE:
-        if not native and recognises(content):
-            return module_render(content, occurrences, target)
+    found = changes(content, occurrences, target)
+    if found is not None:
+        return apply(content, found)
     content = _rendered(content, occurrences, target)
     return machofile.finish(content) if needs_finish(content) else content
+
+
+def changes(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> list[Change] | None:
+    """Return what to change in a file whose length may change; None when it has to be rendered as a whole.
+
+    That is native code: see :func:`plan` for the part of it that keeps its length.
+
+    Raises:
+        BadDataError: The bytes are not what the occurrences say.
+        CannotRelocateError: The prefix does not fit.
+    """
+    check(occurrences, target)
+    if content.startswith((elf.MAGIC, arfile.MAGIC)) or machofile.recognises(content):
+        return None
+    for recognises, module_changes in _WHOLE:
+        if recognises(content):
+            return module_changes(content, occurrences, target)
+    return None
 
 
 def needs_finish(head: bytes) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from caml_samples import marshalled
 from elf_samples import Sec, archive, elf_file, string_block
+from test_relocate_properties import MAKERS
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PLACEHOLDER, Kind, Occurrence
@@ -67,6 +68,28 @@ def test_a_placed_file_is_what_rendering_says(stored: Path, data: bytes, replace
     )
     assert status.st_mode & 0o7777 == mode == placed.mode
     assert names(destination.parent) == ["x"]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("gap", [0, 40_000, 70_000])
+def test_every_format_is_placed_as_it_is_rendered(stored: Path, name: str, gap: int) -> None:
+    """Large files are put together by the kernel, from parts that were never read."""
+    found = put(stored, MAKERS[name]([Q + b"/lib", b"/" + b"g" * gap, Q + b":" + Q]))
+    assert found.occurrences
+    destination = stored.parent.parent / "prefix" / "x"
+    placed = place(stored, destination, found.occurrences, TARGET, Placing(0o644))
+    assert destination.read_bytes() == render(stored.read_bytes(), found.occurrences, TARGET)
+    assert placed.size == destination.stat().st_size
+
+
+def test_an_object_that_was_cut_off_is_refused(stored: Path) -> None:
+    found = put(stored, MAKERS["bytecode"]([Q + b"/lib"]))
+    whole = stored.read_bytes()
+    for size in (0, 1, 100, len(whole) - 1):
+        stored.write_bytes(whole[:size])
+        with pytest.raises(BadDataError):
+            place(stored, stored.parent.parent / "prefix/x", found.occurrences, TARGET, Placing(0o644))
+    assert names(stored.parent.parent / "prefix") == []
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000])
