@@ -56,6 +56,8 @@ def check(manifest: Manifest, what: object) -> None:
 
 def is_opams_own(path: str) -> bool:
     """Say whether a path may be, on some file system, one of opam's own records."""
+    if path[:1] != "." and path.isascii():
+        return False  # nearly all, and every path is looked at
     first = path.partition("/")[0]
     return (first[:1] == "." or not first.isascii()) and folded(first) == OPAMS_OWN
 

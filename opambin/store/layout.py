@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -32,12 +31,13 @@ DIRECTORIES = ("objects", "manifests", "quarantine", "tmp", "locks", "logs")
 INDEX_NAME = "index.sqlite"
 EXECUTABLE_SUFFIX = ".x"
 
-_HEX64 = re.compile(r"[0-9a-f]{64}")
+_HEX_DIGITS = "0123456789abcdef"
 
 
 def is_hex64(text: object) -> TypeGuard[str]:
     """Say whether ``text`` is 64 lower-case hexadecimal digits."""
-    return isinstance(text, str) and _HEX64.fullmatch(text) is not None
+    # a manifest holds thousands: this takes a third of the time of an expression
+    return type(text) is str and len(text) == 64 and not text.strip(_HEX_DIGITS)
 
 
 @dataclass(frozen=True, slots=True)
