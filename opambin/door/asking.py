@@ -36,13 +36,13 @@ def ask_for_plan(context: Context, command: Command) -> tuple[Plan | PlanFailed,
     threads = warmup.begin(context)
     asked = request.parse(command.args, context.environ)
     named = any(context.environ.get(name) for name in _VARIABLES)
-    if not named and not asked.options & _ABOUT_SYSTEM:
-        plan, fingerprint = _ask(context, command, _WITHOUT)
-        for thread in threads:
-            thread.join()
-        # what can't be planned without looking at the system can't be with it
-        if isinstance(plan, PlanFailed) or _system_is_complete(context, plan):
-            return plan, fingerprint
+    quick = not named and not asked.options & _ABOUT_SYSTEM
+    plan, fingerprint = _ask(context, command, _WITHOUT if quick else {})
+    for thread in threads:  # opam may take the place of this process next, and would get their children
+        thread.join()
+    # what can't be planned without looking at the system can't be with it
+    if not quick or isinstance(plan, PlanFailed) or _system_is_complete(context, plan):
+        return plan, fingerprint
     return _ask(context, command, {})
 
 

@@ -67,6 +67,8 @@ def start(facts: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
     context.session.save_request(asked.args if asked is not None else None)
     _write_markers(context, universe, items, asked)
     _write_recipes(context, universe, selected)
+    if not context.config.restore:
+        context.session.mark("", "norestore")
     if context.config.capture and not context.store.staging.readonly:
         PrefixIndex.walk(context.switch.prefix).save(context.session.index_path)
         replaced.keep(context)

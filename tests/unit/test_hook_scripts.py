@@ -331,6 +331,13 @@ class TestPreBuild:
         assert (done.returncode, root.calls()) == (result, [f"late {NAME} {VERSION}"])
         assert (root.session / "start" / PACKAGE).exists() is built
 
+    def test_nothing_is_looked_up_where_nothing_may_be_restored(self, root: Root) -> None:
+        root.open()
+        root.mark("late", PACKAGE)
+        root.mark("norestore")
+        assert root.run("pre-build").returncode == 0
+        assert root.calls() == []
+
     def test_nothing_happens_without_a_session(self, root: Root) -> None:
         assert root.run("pre-build").returncode == 0
         assert not root.session.exists()
