@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import tarfile
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from opambin.model import PackageName, Version
 from opambin.publish.catalogue import ContentKind, LeftOut, Licence, Mode, Platform
 from opambin.publish.pages import crew, files
 from opambin.publish.pages.contents import pages
-from opambin.publish.pages.site import PagesWritten, write_pages
+from opambin.publish.pages.site import PagesWritten, Prepared, prepare, write_pages
 from opambin.publish.pages.verification import Signed
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&<!--\u202e\n{{7*7}}"
 VOID = {"meta", "link", "input", "img"}
-SIGNED = Signed((("release", "ab" * 32), (HOSTILE, "cd" * 32)), 2, "anchor")
+SIGNED = Signed((("release", "ab" * 32), (HOSTILE, "cd" * 32)), 2, '["opam-bin" "verify-update"]')
 
 
 class Seen(HTMLParser):
@@ -106,7 +107,7 @@ def test_nothing_that_a_package_says_becomes_markup(tmp_path: Path, mode: Mode) 
     catalogue = replace(hostile(), mode=mode)
     write_pages(tmp_path, catalogue, signed=SIGNED, names=lambda _: [HOSTILE, f"lib/{HOSTILE}/x"])
     written = content(tmp_path)
-    assert any("=3c=" in path for path in written)
+    assert any("x.---" in path for path in written)
     for path, data in written.items():
         text = data.decode()
         assert "49" not in re.sub(r"[0-9a-f]{32,}", "", text) or "{{7*7}}" in text, "a template in a template"
@@ -430,7 +431,7 @@ def test_a_file_that_is_being_written_is_not_seen(tmp_path: Path, monkeypatch: p
 def test_odd_names_get_no_command(tmp_path: Path) -> None:
     odd = samples.build("-rf", "1; reboot")
     write(tmp_path, samples.catalogue([odd]))
-    assert "opam install" not in page(tmp_path, "pages/p/-rf.html").words
+    assert "opam install" not in page(tmp_path, "pages/p/x.--2d.rf.html").words
 
 
 def test_mixed_repositories_name_exact_versions(tmp_path: Path) -> None:
@@ -442,7 +443,7 @@ def test_mixed_repositories_name_exact_versions(tmp_path: Path) -> None:
     seen = page(tmp_path, "pages/p/lwt.html")
     assert "opam install lwt.5.9.0+bin+2+abcd" in seen.words
     assert "opam switch create" not in page(tmp_path, "index.html").words
-    assert "../../pages/p/lwt/5.9.0+bin+1+abcd.html" in seen.links
+    assert "../../pages/p/lwt/5.9.0.-2b.bin.-2b.1.-2b.abcd.html" in seen.links
 
 
 def test_definitions_are_no_examples(tmp_path: Path) -> None:
@@ -457,7 +458,69 @@ def test_what_is_signed_is_told(tmp_path: Path) -> None:
     write(tmp_path, samples.small(), SIGNED)
     words = " ".join(page(tmp_path, "pages/verify.html").words.split())
     assert "2 of these 2 keys" in words
-    assert "ab" * 32 in words
-    assert f"opam-bin verify-repo {samples.URL}" in words
+    assert f"opam-bin verify-repo {samples.URL} --anchor {'ab' * 32} --anchor {'cd' * 32} --quorum 2" in words
+    assert f"opam repository add bin {samples.URL} 2 {'ab' * 32} {'cd' * 32}" in words
+    assert """opam option --global 'repository-validation-command=["opam-bin" "verify-update"]'""" in words
     write(tmp_path, samples.small())
     assert "not signed" in page(tmp_path, "pages/verify.html").words
+
+
+def test_what_a_publication_is_given_is_what_a_folder_gets(tmp_path: Path) -> None:
+    write(tmp_path / "folder", samples.small())
+    prepared = prepare(tmp_path / "work", samples.small(), None, names=names)
+    given = {path: it if isinstance(it, bytes) else it.read_bytes() for path, it in prepared.files.items()}
+    assert given == content(tmp_path / "folder")
+    assert next(reversed(prepared.files)) == files.STATE
+    state = given[files.STATE]
+    assert prepare(tmp_path / "no", samples.small(), state, names=never_asked) == Prepared({}, ())
+    fewer = replace(samples.small(), builds=tuple(it for it in samples.small().builds if it.name != "zarith"))
+    after = prepare(tmp_path / "w2", fewer, state, names=names)
+    assert after.gone == ("pages/all/z.html", "pages/badge/zarith.svg", "pages/p/zarith.html")
+    assert "pages/p/lwt.html" not in after.files
+
+
+def test_a_state_from_elsewhere_removes_nothing_but_pages(tmp_path: Path) -> None:
+    paths = (
+        "repo",
+        "archives/x",
+        "pages/../repo",
+        "/etc/passwd",
+        "pages//x",
+        files.STATE,
+        "pages/p/old.html",
+    )
+    state = files.render_state(dict.fromkeys(paths, "0"))
+    assert prepare(tmp_path, samples.small(), state, names=names).gone == ("pages/p/old.html",)
+
+
+def test_names_of_files_are_taken_from_the_pages_that_are_there(tmp_path: Path) -> None:
+    write(tmp_path, samples.small())
+    expected = (tmp_path / "pages/p/lwt.html").read_bytes()
+    (tmp_path / files.STATE).unlink()
+    write_pages(tmp_path, samples.small(), signed=SIGNED, names=never_asked)
+    write_pages(tmp_path, samples.small(), names=never_asked)
+    assert (tmp_path / "pages/p/lwt.html").read_bytes() == expected
+
+
+def test_names_come_from_the_archive_where_nothing_else_has_them(tmp_path: Path) -> None:
+    build = samples.build("lwt")
+    assert build.archive is not None
+    archive = tmp_path / build.archive.path
+    archive.parent.mkdir(parents=True)
+    with tarfile.open(archive, "w:gz") as made:
+        made.addfile(tarfile.TarInfo("lib/lwt/from_the_archive.ml"))
+    write_pages(tmp_path, samples.catalogue([build]))
+    assert "from_the_archive.ml" in page(tmp_path, "pages/p/lwt.html").words
+    archive.write_bytes(b"damaged")
+    (tmp_path / "pages/p/lwt.html").unlink()
+    write_pages(tmp_path, samples.catalogue([build]))
+    assert "Their names are in the archive" in page(tmp_path, "pages/p/lwt.html").words
+
+
+def test_more_files_than_a_page_names_are_counted(tmp_path: Path) -> None:
+    write_pages(
+        tmp_path,
+        samples.catalogue([samples.build("big")]),
+        names=lambda _: [f"lib/{at}" for at in range(3010)],
+    )
+    assert "And 10 more" in page(tmp_path, "pages/p/big.html").words

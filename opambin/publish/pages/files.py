@@ -73,22 +73,32 @@ def remove(root: Path, paths: Iterable[str]) -> None:
             folder.rmdir()
 
 
-def read_state(root: Path) -> Mapping[str, str]:
+def read(root: Path, path: str) -> bytes | None:
+    """Return what a file holds; None when it can't be read."""
+    try:
+        return (root / path).read_bytes()
+    except OSError:
+        return None
+
+
+def parse_state(data: bytes | None) -> Mapping[str, str]:
     """Return what each page was made of; empty when that is not known."""
     try:
-        found = json.loads((root / STATE).read_bytes())
+        found = json.loads(data or b"")
         if found[_FORMAT] == _VERSION:
             return {str(path): str(digest) for path, digest in found["pages"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        pass  # then every page is made again, and compared with what is there
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass  # then every page is made again
     return {}
 
 
-def write_state(root: Path, digests: Mapping[str, str]) -> None:
-    """Note what each page was made of.
-
-    Raises:
-        OSError: It can't be written.
-    """
+def render_state(digests: Mapping[str, str]) -> bytes:
+    """Note what each page was made of."""
     text = json.dumps({_FORMAT: _VERSION, "pages": digests}, indent=0, sort_keys=True, ensure_ascii=True)
-    put(root, STATE, text.encode("ascii") + b"\n")
+    return text.encode("ascii") + b"\n"
+
+
+def is_page(path: str) -> bool:
+    """Tell whether a path is one that belongs to the pages, whoever names it."""
+    inside = path.startswith(f"{FOLDER}/") and not any(part in ("", ".", "..") for part in path.split("/"))
+    return path == FRONT or (inside and path != STATE)

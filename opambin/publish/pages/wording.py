@@ -13,10 +13,10 @@ import unicodedata
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-MOST_LETTERS_OF_FILE = 180  # of a page's name, before its extension; file systems stop at 255 bytes
+MOST_LETTERS_OF_FILE = 48  # of a page's name, before its extension; names of remotes stop at 120 bytes
 _PLAIN = re.compile(r"[\x20-\x7e]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+.~-]*")
-_NOT_OF_FILE = re.compile(r"[^A-Za-z0-9_+.-]|^\.")
+_NOT_OF_FILE = re.compile(r"[^A-Za-z0-9_.-]|\A-|(?<![A-Za-z0-9])\.|\.(?![A-Za-z0-9])")
 _NOT_SEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode's categories of characters that don't show or that change how others are shown."""
 
@@ -37,15 +37,19 @@ def visible(text: str, most: int | None = None) -> str:
 
 
 def file_of(name: str) -> str:
-    """Return the name, without extension, of a page: one segment of a path, on disk and in an address.
+    """Return the name, without extension, of a page: a part of a path on disk, in an address, on any remote.
 
-    Two names never share a file: what is not a letter, digit, ``_``, ``+``, ``-`` or ``.`` becomes digits
-    (hexadecimal) between ``=``, as does a ``.`` at the start; what is too long, ``=long=`` and a digest.
+    Two names never share a file. What is no letter, digit, ``_`` or ``-`` becomes ``.-HEX.``, but for a ``.``
+    between letters and digits; at the start, ``x.--HEX.``; what is too long, ``x.---`` and a digest.
     """
-    spelled = _NOT_OF_FILE.sub(lambda found: f"={ord(found.group()):02x}=", name)
+    spelled = _NOT_OF_FILE.sub(_in_digits, name)
     if not 0 < len(spelled) <= MOST_LETTERS_OF_FILE:
-        return f"=long={sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        return f"x.---{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"
     return spelled
+
+
+def _in_digits(found: re.Match[str]) -> str:
+    return f"{'.-' if found.start() else 'x.--'}{ord(found.group()):02x}."
 
 
 def letter_of(name: str) -> str:
