@@ -293,8 +293,8 @@ def test_states_are_told_in_words(tmp_path: Path) -> None:
 def test_the_front_page_says_how_to_opt_in(tmp_path: Path) -> None:
     write(tmp_path, samples.small())
     words = page(tmp_path, "index.html").words
-    assert f"opam switch create fast 4.14.2 --repos=bin={samples.URL}" in words
-    assert f"opam repository add bin {samples.URL}" in words
+    assert f"opam switch create ready 4.14.2 --repos=bin={samples.URL}" in words
+    assert "opam repository add default --rank=-1" in words
     for name in {it.name for it in samples.small().builds}:
         assert name in words
 
@@ -442,7 +442,10 @@ def test_mixed_repositories_name_exact_versions(tmp_path: Path) -> None:
     write(tmp_path, samples.catalogue(both, mode=Mode.MIXED))
     seen = page(tmp_path, "pages/p/lwt.html")
     assert "opam install lwt.5.9.0+bin+2+abcd" in seen.words
-    assert "opam switch create" not in page(tmp_path, "index.html").words
+    assert "opam install lwt+bin" in seen.words
+    front = page(tmp_path, "index.html").words
+    assert "opam switch create" not in front
+    assert f"opam repository add bin {samples.URL}" in front
     assert "../../pages/p/lwt/5.9.0.-2b.bin.-2b.1.-2b.abcd.html" in seen.links
 
 

@@ -20,7 +20,7 @@ REPOSITORY = "bin"
 """The name that the commands give the repository on the user's side."""
 MOST_LISTED = 150  # packages that are all named on the front page
 MOST_USED = 24
-SWITCH = "fast"
+SWITCH = "ready"
 """The name that the commands give a new switch."""
 _COMPILERS = ("ocaml-base-compiler", "ocaml-variants", "ocaml-system")
 
@@ -99,6 +99,11 @@ def add_repository(catalogue: Catalogue) -> str:
     return wording.command("opam", "repository", "add", REPOSITORY, catalogue.base_url)
 
 
+def add_sources() -> str:
+    """Return the command that puts the usual source repository behind this one, in the current switch."""
+    return wording.command("opam", "repository", "add", "default", "--rank=-1")
+
+
 def host(catalogue: Catalogue) -> str:
     """Return where the repository is served, in short."""
     try:
@@ -123,6 +128,7 @@ def render(catalogue: Catalogue, views: Sequence[PackageView], shared: Mapping[s
         mixed=catalogue.mode is Mode.MIXED,
         new_switch=new_switch(catalogue, found),
         add_repository=add_repository(catalogue),
+        add_sources=add_sources(),
         install=next(iter(packages.commands(shown.newest, catalogue.mode)), "") if shown else "",
         every=views if small else (),
         most_used=() if small else packages.most_used(views, MOST_USED),

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from opambin.publish.catalogue import Build, Catalogue
 
 
+SHORT = "+bin"
+"""Ends the name that leads to the newest binary of a package, in mode ``mixed``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chip:
     """A state in a few words.
@@ -101,13 +105,12 @@ def platform(build: Build) -> str:
 
 
 def commands(build: Build, mode: Mode) -> tuple[str, ...]:
-    """Return the commands that install a build: any version first, then this one; none for odd names."""
+    """Return the commands that install a build: whatever is newest, then this one; none for odd names."""
     if not wording.is_package(f"{build.name}.{build.published}"):
         return ()
     exact = wording.command("opam", "install", f"{build.name}.{build.published}")
-    if mode is Mode.MIXED:
-        return (exact,)
-    return (wording.command("opam", "install", build.name), exact)
+    newest = f"{build.name}{SHORT}" if mode is Mode.MIXED else build.name
+    return (wording.command("opam", "install", newest), exact)
 
 
 def most_used(packages: Iterable[PackageView], count: int) -> list[PackageView]:
