@@ -3,8 +3,8 @@
 Rules:
 
 * Everything that can be refused is refused before anything is written to the place.
-* Archives come first, then definitions, then the index, the catalogue last; what nobody needs any more is
-  removed after that. Whoever updates at any moment sees a whole repository, the old one or the new one.
+* Archives come first, then definitions and pages, the index, the catalogue last; what nobody needs any
+  more is removed after that. Whoever updates at any moment sees a whole repository, the old or the new one.
 * What is as it was is not made again, and where all is as it was, nothing is written.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError
-from opambin.publish import catalogue, index, merging
+from opambin.publish import catalogue, index, merging, pagesteps
 from opambin.publish.catalogue import Catalogue, LeftOut, Mode
 from opambin.publish.making import Maker, refusals
 from opambin.publish.options import checked_url
@@ -221,7 +221,7 @@ class _Publication:
             selection = self._select(wanted, refused)
         builds = maker.describe(selection, made)
         report = self._report(builds, self._left_out(selection), maker.texts, changed=True)
-        return self._put(report, made, maker.texts)
+        return self._put(report, made, maker.texts, work)
 
     def _left_out(self, selection: Selection) -> tuple[LeftOut, ...]:
         rows = [
@@ -286,7 +286,9 @@ class _Publication:
             folder = row.opam_path.removesuffix("opam")
             texts |= {name: content for name, content in members.items() if name.startswith(folder)}
 
-    def _put(self, report: Report, made: Mapping[Identity, Made], texts: Mapping[str, bytes]) -> Report:
+    def _put(
+        self, report: Report, made: Mapping[Identity, Made], texts: Mapping[str, bytes], work: Path
+    ) -> Report:
         kept = report.catalogue.builds
         folders = {row.opam_path.removesuffix("opam") for row in kept}
         files = {name: content for name, content in texts.items() if _folder(name) in folders}
@@ -315,15 +317,16 @@ class _Publication:
         )
         theirs = {f"packages/{name}" for name in _others(self._options)}
         gone = [name for name in gone if "/".join(name.split("/")[:2]) not in theirs]
-        before: dict[str, bytes | Path] = {**archives, **new, index.REPO: repo}
+        pages = pagesteps.prepare(self._place, work, found, (it.manifest for it in self._candidates))
+        gone += pages.gone
+        before: dict[str, bytes | Path] = {**archives, **new, index.REPO: repo, **pages.files}
         counting: Mapping[str, bytes] = {index.NAME: packed, catalogue.NAME: found.render()}
         if self._options.signed is not None:
             counting = self._options.signed.sign({**before, **counting}, gone)
             digest = hashlib.sha256(counting[index.NAME]).hexdigest()
             found = dataclasses.replace(found, index_sha256=digest)
-        self._place.write(
-            (archives, new, {index.REPO: repo}, *({name: data} for name, data in counting.items())), gone
-        )
+        last = ({name: data} for name, data in counting.items())
+        self._place.write((archives, new, {index.REPO: repo}, pages.files, *last), gone)
         return dataclasses.replace(report, catalogue=found)
 
     def _old_files(self) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import published_samples as samples
 import pytest
+from signedrepo import Publisher
 
 from opambin.errors import UnavailableError
 from opambin.model import PackageName, Version
@@ -20,12 +21,15 @@ from opambin.publish.pages import crew, files
 from opambin.publish.pages.contents import pages
 from opambin.publish.pages.site import PagesWritten, Prepared, prepare, write_pages
 from opambin.publish.pages.verification import Signed
+from opambin.publish.signed.keys import key_fingerprint as metadata_fingerprint
+from opambin.publish.signed.keys import metadata_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from opambin.publish.catalogue import Build, Catalogue
+    from opambin.trust.keys import SecretKey
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&<!--\u202e\n{{7*7}}"
 VOID = {"meta", "link", "input", "img"}
@@ -527,3 +531,22 @@ def test_more_files_than_a_page_names_are_counted(tmp_path: Path) -> None:
         names=lambda _: [f"lib/{at}" for at in range(3010)],
     )
     assert "And 10 more" in page(tmp_path, "pages/p/big.html").words
+
+
+def test_pages_say_who_signs_as_soon_as_somebody_does(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    (tmp_path / "repo").write_text('opam-version: "2.0"\n')
+    write(tmp_path, samples.small())
+    (tmp_path / "opam-bin-index.json").write_bytes(samples.small().render())
+    assert "not signed" in page(tmp_path, "pages/p/lwt.html").words
+    publisher.begin()
+    assert "signed repository" in page(tmp_path, "pages/p/lwt.html").words
+    assert "lwt_stream.cmi" in page(tmp_path, "pages/p/lwt.html").words
+    assert key_fingerprint(publisher.keys["root"]) in page(tmp_path, "pages/verify.html").words
+    assert publisher.sign().written == ()  # what the pages say now is what was signed
+
+
+def key_fingerprint(key: SecretKey) -> str:
+    found = metadata_fingerprint(metadata_key(key.public))
+    assert found
+    return found

@@ -84,6 +84,24 @@ def test_a_repository_is_complete(samples: Samples, place: Folder) -> None:
     assert not any(name.startswith((places.WORK, places.LOCK)) for name in files)
 
 
+def test_pages_come_with_it(samples: Samples, place: Folder) -> None:
+    three(samples)
+    publish(samples, place)
+    files = tree(place.path)
+    assert b"pages/p/zarith.html" in files["index.html"]
+    page = files["pages/p/zarith.html"].decode()
+    assert "<dt>lib/zarith/</dt><dd><span>META</span></dd>" in page
+    assert "opam install zarith.1.12" in page.replace("<span>", "").replace("</span>", "")
+    samples.add("lwt.5", "ocaml.4.14.2")
+    publish(samples, place)
+    after = tree(place.path)
+    assert after["pages/p/zarith.html"] == files["pages/p/zarith.html"]
+    assert b"pages/p/lwt.html" in after["index.html"]
+    only = Asked(names=("zarith",))
+    publish(samples, place, only)
+    assert "pages/p/lwt.html" not in tree(place.path)
+
+
 def test_an_archive_has_the_tree_the_list_and_the_script(samples: Samples, place: Folder) -> None:
     three(samples)
     row = publish(samples, place).catalogue.builds[-1]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SWEEPS = 3
 """How often the order and the heights are improved, in both directions; more changes little."""
+BESIDE, BEND = 0.65, 0.3
+"""Of the distance of two nodes: that of a node and a bend of an edge, and of two bends."""
 PATIENCE = 2  # sweeps without fewer crossings, after which the order is left alone
 
 
@@ -125,7 +127,7 @@ def arrange(chosen: Chosen, widths: Mapping[str, float], row: float, gap: float)
     Args:
         chosen: What is drawn.
         widths: Of each node.
-        row: The least distance of two nodes' middles in a column.
+        row: The least distance of two nodes' middles in a column; edges that pass need less.
         gap: Between two columns.
     """
     column = _columns(chosen)
@@ -240,26 +242,39 @@ def _heights(
     row: float,
 ) -> dict[str, float]:
     """Move nodes to the mean height of their neighbours, as far as the order and the distance allow."""
-    height = {node: (at - (len(layer) - 1) / 2) * row for layer in layers for at, node in enumerate(layer)}
+    steps = [_steps(layer, row) for layer in layers]
+    height: dict[str, float] = {}
+    for layer, rows in zip(layers, steps, strict=True):
+        height.update((node, at - rows[-1] / 2) for node, at in zip(layer, rows, strict=True))
+    ordered = list(zip(layers, steps, strict=True))
     for sweep in range(2 * SWEEPS + 1):
         beside = (right, left)[sweep % 2]
-        for layer in layers if sweep % 2 else reversed(layers):
+        for layer, rows in ordered if sweep % 2 else reversed(ordered):
             wanted = [_mean([height[each] for each in beside.get(node, ())], height[node]) for node in layer]
-            height.update(zip(layer, _apart(wanted, row), strict=True))
+            height.update(zip(layer, _apart(wanted, rows), strict=True))
     return height
 
 
-def _apart(wanted: Sequence[float], row: float) -> list[float]:
-    """Return the heights nearest to those wanted (least squares) in this order and at least ``row`` apart."""
+def _steps(layer: Sequence[str], row: float) -> list[float]:
+    """Return the least height of each point of a column below the first: bends take less room than nodes."""
+    found = [0.0]
+    for one, other in pairwise(layer):
+        bends = one.startswith("\0") + other.startswith("\0")
+        found.append(found[-1] + row * (1.0, BESIDE, BEND)[bends])
+    return found
+
+
+def _apart(wanted: Sequence[float], steps: Sequence[float]) -> list[float]:
+    """Return the heights nearest to those wanted (least squares) that keep the order and the distances."""
     if len(wanted) == 1:
         return list(wanted)
-    groups: list[tuple[float, int]] = []  # mean of (wanted - its share of rows), and how many
-    for at, value in enumerate(wanted):
-        mean, count = value - at * row, 1
+    groups: list[tuple[float, int]] = []  # mean of what is wanted less its step, and how many
+    for value, step in zip(wanted, steps, strict=True):
+        mean, count = value - step, 1
         while groups and groups[-1][0] > mean:
             before, many = groups.pop()
             mean = (mean * count + before * many) / (count + many)
             count += many
         groups.append((mean, count))
     flat = [mean for mean, count in groups for _ in range(count)]
-    return [mean + at * row for at, mean in enumerate(flat)]
+    return [mean + step for mean, step in zip(flat, steps, strict=True)]

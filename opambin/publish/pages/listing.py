@@ -47,6 +47,10 @@ def from_archives(root: Path) -> Listing:
     return names
 
 
+def unknown(_: Build) -> None:
+    """Know no names."""
+
+
 def from_manifests(known: Mapping[tuple[ConeKey, OutputId], Manifest], otherwise: Listing) -> Listing:
     """Take the names from snapshots.
 

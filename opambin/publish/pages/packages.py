@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 
 from opambin.opam.version import sort_key
 from opambin.publish.catalogue import ContentKind, Mode
+from opambin.publish.definition import SHORT
 from opambin.publish.pages import wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from opambin.publish.catalogue import Build, Catalogue
-
-
-SHORT = "+bin"
-"""Ends the name that leads to the newest binary of a package, in mode ``mixed``."""
 
 
 @dataclass(frozen=True, slots=True)

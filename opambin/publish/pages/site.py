@@ -20,7 +20,7 @@ from opambin.publish.pages.verification import signers
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from opambin.publish.catalogue import Build, Catalogue
+    from opambin.publish.catalogue import Catalogue
     from opambin.publish.pages.listing import Listing
     from opambin.publish.pages.verification import Signed
 
@@ -58,7 +58,7 @@ def prepare(
     Raises:
         UnavailableError: One can't be written.
     """
-    wanted = {page.path: page for page in pages(catalogue, signed, names or _unknown)}
+    wanted = {page.path: page for page in pages(catalogue, signed, names or listing.unknown)}
     before = files.parse_state(state)
     due = [page for path, page in wanted.items() if before.get(path) != page.digest]
     gone = tuple(sorted(path for path in before if path not in wanted and files.is_page(path)))
@@ -127,10 +127,6 @@ def renew(root: Path) -> PagesWritten | None:
     if data is None or not (root / files.STATE).is_file():
         return None
     return write_pages(root, catalogues.Catalogue.parse(data), signed=signers(root))
-
-
-def _unknown(_: Build) -> None:
-    return None
 
 
 def _unwritable(folder: Path, error: OSError) -> UnavailableError:

@@ -113,12 +113,16 @@ def put_in_force(
         raise MisuseError(f"root {version} can't come into force: {'; '.join(found.lacking)}{more}")
     if metadata.signed.is_expired(now):
         raise MisuseError(f"root {version} has expired already; make a new one")
+    from opambin.publish.pages.site import renew as renew_pages
+
     name = f"{version}.root.json"
     folder.write(name, data)
     try:
+        renew_pages(repository)  # they say whose keys these are
         signing = sign_repository(repository, signers, now, Wishes(renew=True))
     except BaseException:
         (repository / FOLDER / name).unlink(missing_ok=True)  # without it the former root is in force
+        renew_pages(repository)
         raise
     folder.write("root.json", data)  # for people: what to hand out as --root
     return Draft(data, version, found), signing
