@@ -323,8 +323,7 @@ class _Publication:
         counting: Mapping[str, bytes] = {index.NAME: packed, catalogue.NAME: found.render()}
         if self._options.signed is not None:
             counting = self._options.signed.sign({**before, **counting}, gone)
-            digest = hashlib.sha256(counting[index.NAME]).hexdigest()
-            found = dataclasses.replace(found, index_sha256=digest)
+            found = dataclasses.replace(found, index_sha256=hashlib.sha256(counting[index.NAME]).hexdigest())
         last = ({name: data} for name, data in counting.items())
         self._place.write((archives, new, {index.REPO: repo}, pages.files, *last), gone)
         return dataclasses.replace(report, catalogue=found)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from opambin.publish.catalogue import Build, Catalogue
 
+_OF_COMPILERS = ("ocaml", "base-", "conf-", "host-")
+"""How names begin of what a switch has anyway, or of what nobody asks for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chip:
@@ -111,8 +114,13 @@ def commands(build: Build, mode: Mode) -> tuple[str, ...]:
 
 
 def most_used(packages: Iterable[PackageView], count: int) -> list[PackageView]:
-    """Return the packages that most others depend on, without compilers' parts that everything needs."""
-    wanted = [it for it in packages if it.users and it.newest.kind is ContentKind.BINARY]
+    """Return the packages that most others depend on, without compilers and what only describes them."""
+    wanted = [
+        it
+        for it in packages
+        if it.users and it.newest.kind is ContentKind.BINARY and it.newest.dependencies
+        if not it.name.startswith(_OF_COMPILERS)
+    ]
     return sorted(wanted, key=lambda it: (-len(it.users), it.name))[:count]
 
 

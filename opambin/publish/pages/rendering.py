@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin import __version__
+from opambin.model import PADDED_LENGTH
 from opambin.publish.pages import packages, wording
 from opambin.resources import templates_directory
 from opambin.summary import data_size, duration
@@ -54,7 +55,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters.update(bytes=data_size, duration=duration, day=day, platform=packages.platform)
     made.filters.update(page=wording.file_of, web=wording.web_address)
-    made.globals.update(version=__version__, reproducibility=packages.reproducibility)
+    made.globals.update(version=__version__, reproducibility=packages.reproducibility, longest=PADDED_LENGTH)
     return made
 
 
