@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opambin.publish.pages.layers import arrange, choose
 
 ROW, GAP = 30.0, 40.0
 NAMES = [f"n{at}" for at in range(12)]
-graphs = st.dictionaries(st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), max_size=5), max_size=12)
+graphs = st.dictionaries(st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), max_size=4), max_size=9)
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_an_edge_that_a_longer_way_implies_is_left_out() -> None:
@@ -54,6 +55,7 @@ def test_an_edge_bends_around_the_nodes_that_it_passes() -> None:
         assert all(abs(height - at) > ROW / 2 for c, at in drawing.nodes.values() if c == column)
 
 
+@patient
 @given(graphs)
 def test_every_drawing_is_in_order_and_repeatable(graph: dict[str, list[str]]) -> None:
     chosen = choose("n0", graph, 9)
@@ -70,6 +72,7 @@ def test_every_drawing_is_in_order_and_repeatable(graph: dict[str, list[str]]) -
     assert arrange(choose("n0", dict(reversed(graph.items())), 9), widths, ROW, GAP) == drawing
 
 
+@patient
 @given(graphs)
 def test_what_is_implied_stays_reachable(graph: dict[str, list[str]]) -> None:
     chosen = choose("n0", graph, 99)

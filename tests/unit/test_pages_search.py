@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opambin.publish.pages import search
 from opambin.publish.pages.wording import file_of, visible
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def decoded(data: bytes) -> list[tuple[str, str, int, str]]:
@@ -18,6 +20,7 @@ def decoded(data: bytes) -> list[tuple[str, str, int, str]]:
     return rows
 
 
+@patient
 @given(st.dictionaries(st.text(), st.tuples(st.text(), st.integers(0, 10**6))))
 def test_the_script_reads_what_was_written(packages: dict[str, tuple[str, int]]) -> None:
     rows = [(name, version, users) for name, (version, users) in sorted(packages.items())]

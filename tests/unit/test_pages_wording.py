@@ -4,11 +4,13 @@ import shlex
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opambin.publish.pages import wording
 from opambin.remote.protocol import check_name
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -32,17 +34,20 @@ def test_a_long_text_is_cut() -> None:
     assert wording.visible("abcd", 4) == "abcd"
 
 
+@patient
 @given(st.text())
 def test_a_text_is_always_one_line(text: str) -> None:
     assert len(wording.visible(text).splitlines()) <= 1
 
 
+@patient
 @given(st.lists(st.text(), min_size=2, max_size=2, unique=True))
 def test_two_names_never_share_a_page(pair: list[str]) -> None:
     one, other = map(wording.file_of, pair)
     assert one != other
 
 
+@patient
 @given(st.text())
 def test_the_file_of_a_page_is_a_name_on_every_remote(name: str) -> None:
     made = wording.file_of(name)
@@ -104,6 +109,7 @@ def test_what_is_no_package_comes_into_no_command(text: str) -> None:
     assert not wording.is_package(text)
 
 
+@patient
 @given(st.lists(st.text(min_size=1), min_size=1))
 def test_a_command_is_one_line_and_each_word_stays_one(words: list[str]) -> None:
     made = wording.command(*words)
