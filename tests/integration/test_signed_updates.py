@@ -245,6 +245,21 @@ def test_not_asked_without_anchors(client: Client) -> None:
     assert client.update().code == REFUSED
 
 
+def test_asked_about_a_repository_that_was_there_before(client: Client) -> None:
+    world, publisher = client.world, client.publisher
+    sound = (publisher.folder / "index.tar.gz").read_bytes()
+    client.follow()  # configures opam
+    name = f"{client.name}-plain"
+    world.opam("repository", "add", name, client.url, "--dont-select")
+    anchored = ["repository", "set-url", name, client.url, "1", *publisher.anchors]
+    repack(publisher.folder, **{"packages/evil/evil.1/opam": b'opam-version: "2.0"\n'})
+    assert "Invalid repository signatures" in world.opam(*anchored, code=None).text
+    (publisher.folder / "index.tar.gz").write_bytes(sound)
+    assert "Invalid" not in world.opam(*anchored, code=None).text
+    repack(publisher.folder, **{"packages/evil/evil.1/opam": b'opam-version: "2.0"\n'})
+    assert world.opam("update", "--repositories", name, code=None).code == REFUSED
+
+
 def test_archives_from_a_mirror(client: Client, server: Running) -> None:
     # the publisher's own server is gone: opam looks for archives by digest in its archive-mirrors
     name = f"m{next(_numbers)}"

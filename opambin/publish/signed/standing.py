@@ -122,6 +122,8 @@ opam option --global 'repository-validation-command={VALIDATION}'
 
 # The repository, its quorum, and the fingerprints of its root keys:
 opam repository add {name} {address} {quorum} {anchors}
+# or, where `opam init {name} {address}` took it before it could ask:
+#   opam repository set-url {name} {address} {quorum} {anchors}
 
 # From time to time (opam does not notice when newer states are held back):
 opam-bin verify-repo {address} {flags} --quorum {quorum}
