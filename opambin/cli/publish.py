@@ -67,7 +67,9 @@ def command(target: str, packages: tuple[str, ...], as_json: bool, **given: Any)
     asked = Asked(names=(*packages, *closure), closure=bool(closure), only=given["only"])
     if given["switch"]:
         asked = publisher.asked_of_switch(os.environ, given["switch"], asked)
-    options = replace(_options(config, given, quiet=as_json), signed=_signed(place, given["keys"]))
+    options = replace(
+        _options(config, given, quiet=as_json), signed=_signed(place, given["keys"], dry_run=given["dry_run"])
+    )
     state = publisher.state_file(os.environ)
     with publisher.open_store(config) as store:
         report = workflow.publish(store, place, asked, options, publisher.last_serial(state, place.shown))
@@ -104,7 +106,7 @@ def _options(config: Config, given: Mapping[str, Any], *, quiet: bool) -> Option
     )
 
 
-def _signed(place: Place, keys: Sequence[str]) -> Signed | None:
+def _signed(place: Place, keys: Sequence[str], *, dry_run: bool) -> Signed | None:
     """Return what signs, where the place has keys.
 
     Raises:
@@ -112,11 +114,15 @@ def _signed(place: Place, keys: Sequence[str]) -> Signed | None:
     """
     from opambin.errors import MisuseError
     from opambin.publish.places import Folder
+    from opambin.publish.signed.profile import FOLDER
     from opambin.publish.tufmeta import RepositorySigner, check_signers, is_signed
 
     if not isinstance(place, Folder):
-        if keys:
-            raise MisuseError(f"{place.shown}: only a folder can be signed; publish to one, and copy that")
+        if keys or place.read(f"{FOLDER}/1.root.json") is not None:
+            raise MisuseError(
+                f"{place.shown}: only a folder can be signed; publish to one, and copy that, "
+                f"{FOLDER}/timestamp.json last"
+            )
         return None
     if not is_signed(place.path):
         if keys:
@@ -126,7 +132,8 @@ def _signed(place: Place, keys: Sequence[str]) -> Signed | None:
             )
         return None
     found = RepositorySigner(place.path, signers(keys), now())
-    check_signers(place.path, found.signers, found.now)
+    if not dry_run:
+        check_signers(place.path, found.signers, found.now)
     return found
 
 

@@ -269,3 +269,17 @@ def test_two_at_once(cli: Cli, published: Publisher) -> None:
     assert done.code == 4
     assert "somebody else is publishing" in done.err
     assert cli("tuf", "refresh", str(published.folder), "--sign-with", key).code == 0
+
+
+def test_published_with_keys_or_not_at_all(cli: Cli, published: Publisher, tmp_path: Path) -> None:
+    cli.fill("zed")
+    key = published.keys.file(tmp_path, "online")
+    done = cli("publish", str(published.folder))
+    assert done.code == 2
+    assert "--sign-with: targets" in done.err
+    done = cli("publish", str(tmp_path / "new"), "--sign-with", key)
+    assert done.code == 2
+    assert "opam-bin tuf init" in done.err
+    done = cli("publish", "http://127.0.0.1:9/opam", "--sign-with", key)
+    assert done.code == 2
+    assert "only a folder can be signed" in done.err
