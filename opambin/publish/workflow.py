@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError
-from opambin.publish import catalogue, index, merging, pagesteps
+from opambin.publish import catalogue, index, merging, pagesteps, wanting
 from opambin.publish.catalogue import Catalogue, LeftOut, Mode
 from opambin.publish.making import Maker, refusals
 from opambin.publish.options import checked_url
 from opambin.publish.places import check_empty
-from opambin.publish.selection import Candidate, Chooser, matching, newest_first
+from opambin.publish.selection import Candidate, Chooser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,47 +152,24 @@ class _Publication:
         self._serial = (old.serial if old is not None else 0) + 1
         self._candidates = [Candidate.of(manifest) for manifest in store.manifests.all()]
 
-    def _wanted(self) -> list[Candidate]:
-        """Return what was asked for, the newest first.
+    def _select(self, refused: Mapping[Identity, str]) -> Selection:
+        """Choose what was asked for, what it stands on, and what is wanted with it.
 
         Raises:
-            MisuseError: Something that was named has no snapshot.
+            MisuseError: Something that was named has no snapshot, or may not be published.
         """
-        asked, found = self._asked, newest_first(self._candidates)
-        if asked.snapshots is not None:
-            found = [candidate for candidate in found if candidate.identity in asked.snapshots]
-        if asked.only:
-            found = matching(found, asked.only)
-        if not asked.names:
-            return found
-        picked = []
-        for name in asked.names:
-            fits = [it for it in found if name in (it.manifest.package.name, str(it.manifest.package))]
-            if not fits:
-                raise MisuseError(f"{name} is not among the snapshots: build it, or see `opam-bin list`")
-            picked.append(fits[0])
-        return self._closure(picked) if asked.closure else picked
-
-    def _closure(self, picked: list[Candidate]) -> list[Candidate]:
-        """Add what was needed only to build."""
-        by_key: dict[str, Candidate] = {}
-        for candidate in newest_first(self._candidates):
-            by_key.setdefault(candidate.manifest.key, candidate)
-        seen = {candidate.manifest.key: candidate for candidate in picked}
-        todo = list(picked)
-        while todo:
-            for key in todo.pop().needed.values():
-                if key in by_key and key not in seen:
-                    seen[key] = by_key[key]
-                    todo.append(by_key[key])
-        return list(seen.values())
-
-    def _select(self, wanted: Sequence[Candidate], refused: Mapping[Identity, str]) -> Selection:
+        wanted = wanting.wanted(self._candidates, self._asked)
         self._chooser = Chooser(self._candidates, self._mode, refused)
         selection = self._chooser.choose(wanted)
-        if self._asked.names and selection.left_out:
+        if not self._asked.names:
+            return selection
+        if selection.left_out:
             manifest, reason = selection.left_out[0]
             raise MisuseError(f"{manifest.package} can't be published: {reason}")
+        tried: set[Identity] = set()
+        while more := wanting.with_it(selection, self._candidates, tried):
+            tried |= {candidate.identity for candidate in more}
+            selection = dataclasses.replace(self._chooser.choose(more), left_out=())
         return selection
 
     def _maker(self) -> Maker:
@@ -200,17 +177,15 @@ class _Publication:
 
     def dry_run(self) -> Report:
         """Say what would be published, as far as that is known without making archives."""
-        wanted = self._wanted()
-        selection = self._select(wanted, refusals(self._candidates, self._options))
+        selection = self._select(refusals(self._candidates, self._options))
         maker = self._maker()
         builds = maker.describe(selection, {})
         return self._report(builds, self._left_out(selection), {}, changed=False)
 
     def carry_out(self, work: Path) -> Report:
         """Publish."""
-        wanted = self._wanted()
         refused = refusals(self._candidates, self._options)
-        selection = self._select(wanted, refused)
+        selection = self._select(refused)
         maker = self._maker()
         made: dict[Identity, Made] = {}
         while True:
@@ -218,7 +193,7 @@ class _Publication:
             if not failed:
                 break
             refused |= failed
-            selection = self._select(wanted, refused)
+            selection = self._select(refused)
         builds = maker.describe(selection, made)
         report = self._report(builds, self._left_out(selection), maker.texts, changed=True)
         return self._put(report, made, maker.texts, work)

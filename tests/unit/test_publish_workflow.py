@@ -257,6 +257,23 @@ def test_names_bring_what_they_stand_on(samples: Samples, place: Folder) -> None
         publish(samples, place, Asked(names=("nothing",)))
 
 
+def test_names_bring_what_is_wanted_with_them(samples: Samples, place: Folder) -> None:
+    compiler = 'opam-version: "2.0"\nflags: compiler\ndepends: ["ocaml" {post} "base-unix" {post}]\n'
+    samples.add("base-unix.base", opam=VIRTUAL, files={})
+    samples.add("comp.1", opam=compiler, files={}, config="x")
+    samples.add("ocaml.4.14.2", "comp.1", opam=VIRTUAL, files={}, config="y")
+    samples.add("comp.2", opam=compiler, files={}, config="z")
+    samples.add("ocaml.5.1.0", "comp.2", opam=VIRTUAL, files={}, config="y")
+    samples.add("lib.1", "comp.1")
+    report = publish(samples, place, Asked(names=("lib",)))
+    assert names(report) == ["base-unix.base", "comp.1", "lib.1", "ocaml.4.14.2"]
+    (row,) = [row for row in report.catalogue.builds if row.name == "comp"]
+    assert [(it.name, it.published, it.post) for it in row.dependencies] == [
+        ("base-unix", "base", True),
+        ("ocaml", "4.14.2", True),
+    ]
+
+
 UNLICENSED = 'opam-version: "2.0"\nurl { src: "https://x/x.tgz" }\n'
 
 
