@@ -91,11 +91,12 @@ def _table(verdicts: Verdicts) -> Iterator[str]:
     for package, findings in sorted(by_package.items()):
         kinds = Counter(found.kind for found in findings)
         verdict = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items())) or "nothing hidden"
-        shown = [f"`{found.path}`: {_short(found.detail)}" for found in findings[:_SHOWN]]
+        shown = [_short(found) for found in findings[:_SHOWN]]
         more = [f"and {len(findings) - _SHOWN} more"] if len(findings) > _SHOWN else []
         yield f"| {package} | {verdict} | {'; '.join([*shown, *more])} |"
 
 
-def _short(detail: str) -> str:
-    short = detail if len(detail) <= _DETAIL else detail[: _DETAIL - 1] + "…"
-    return short.replace("|", "\\|")
+def _short(found: Finding) -> str:
+    detail = found.detail if len(found.detail) <= _DETAIL else found.detail[: _DETAIL - 1] + "…"
+    place = f"`{found.path}`: " if found.path else ""
+    return place + detail.replace("|", "\\|")
