@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import struct
+import zlib
 
 import pytest
 from caml_samples import Value, marshalled, marshalled_compressed
@@ -9,7 +11,9 @@ from caml_samples import Value, marshalled, marshalled_compressed
 from opambin.errors import BadDataError
 from opambin.model import PLACEHOLDER, Symbol
 from opambin.relocate import crcs
+from opambin.relocate.analysis import analyse
 from opambin.relocate.crcs import Unit
+from opambin.relocate.spelling import Spelling
 
 A, B, C, D = (bytes([digit] * 16) for digit in (0xAA, 0xBB, 0xCC, 0xDD))
 
@@ -156,3 +160,46 @@ def test_crcs_of_units_without_a_file_differ_by_program_and_name() -> None:
     made = [crcs.alone(path, name) for path in ("bin/a", "bin/b") for name in (b"Main", b"Other")]
     assert len(set(made)) == 4
     assert {len(crc) for crc in made} == {16}
+
+
+# What OCaml 5.4.1 compiled at two prefixes, both padded: where.cmx (``let prefix = "PREFIX"``, ``let lib =
+# "PREFIX/lib"``), top.cmx (``let x = Where.lib ^ "/top"``, ``let y () = Where.prefix``), lib.cmxa with both.
+OCAML5 = {
+    b"/home/me/.opam/5.4": (
+    "c-muNU`ljO%*`>hw6u&gFg9zMx@;c<1Ct>G1A_t(Uj*Wb91INl465N7sYR(Qj0;$p92P8KVVPi{^gXDe`QtqQ+qUACkNIA*Em)uy"
+    "T#}NLnKZ$mx3c>7xrz;n)4mG%|NWu(Wx)aqkR_RUC8<Sui8*fhMY)M3PKm{t$;A^4F6ZC57xkLosN~N*oh2Lj?mB?Lgoz6#EznK|"
+    "Y69D<XE<RR=L!9c{M=N1Akxb(NX*qAn!r@g1jT1YK%bo%E<V!-M!$oD2Upg+hc=qibuQO3eEPRT9hjgPFcTT$1z_Sb1>zS#yd9j#"
+    "ltc0hU`Y&;;IJh#7S0I<uiw^WOx-xuOd+O(Io~AV57iPM!eVq^AX(ADvBoPb;IFNL*KLMt&hc%~6uVd*6s<r%I4pRe3uWq6#v7TN"
+    "J33BSuwcRh)q=#L#9T&3afgY+HgP*TPGVtmaLAv1{$<vbl}ZlhgjJqY^xp)=cRMT%L?O~ZIxy}nf%qN}@7b_m!GM%CK#V1}hkS};"
+    "Q33i3JsyDK006-27X"
+),
+    b"/srv/x": (
+    "c-muNU`ljO%*`>hw6u&gFg9zMx@;c<1Ct>G1A_t(Uj*Wb91INl465N7sYR(Qj0;$p92P8KVVPi{^gXDe`QtqQ+qUACkNIA*Em)uy"
+    "T#}NLnKZ$mx3c>7xrz;n)4mG%|NWu(Wx)aqkR_RUC8<Sui8*fhMY)M3PKm{t$;A^4F6ZC57xkLosN~N*oh2Lj?mB?Lgoz6#EznK|"
+    "Y69D<XE<RR=L!AdqB8xV4=PZ6W(4%vnc?CyePHxEIQ(T`l)sldPvn#xr(ECd+-_ikV!%vfj2D23%M^%T0P%KkB2x~@FMuU6NP@$b"
+    "%vd-l7`%R4lQDJUR5OK`66So9gg;bEd<cuteSu^}2ge$(uz<g|241%rt~tlIK~wBvbx^bd{ot_Rfi9G(R~c_)ZtmzfVZnk43segd"
+    "ixP7g8O0qY4%@`-=s1am&B0;e%0+(7k(wtLKcBVI{+ixdV0^d3(m)g<4Wt9(-V%uK0r8#<3l<DWSp&paVtdG^NEQ{KztH0WC=LJ-"
+    "UgJ#"
+),
+}  # fmt: skip
+
+
+def ocaml5(prefix: bytes) -> tuple[list[bytes], dict[bytes, bytes]]:
+    """Return the files in placeholder form, and how their CRCs are renamed."""
+    packed, files = zlib.decompress(base64.b85decode("".join(OCAML5[prefix]))), []
+    while packed:
+        size = int.from_bytes(packed[:4])
+        found = analyse(packed[4 : 4 + size], Spelling.of(prefix), "lib/x")
+        files.append(found.content or packed[4 : 4 + size])
+        packed = packed[4 + size :]
+    return files, crcs.renaming(unit(content) for content in files[:2])
+
+
+def test_units_of_ocaml_5_4_become_equal() -> None:
+    (here, mine), (there, theirs) = (ocaml5(prefix) for prefix in OCAML5)
+    assert here != there
+    assert len(mine) == 2
+    assert set(mine.values()) == set(theirs.values())
+    assert [crcs.renamed(content, mine, crcs.pattern(mine)) for content in here] == [
+        crcs.renamed(content, theirs, crcs.pattern(theirs)) for content in there
+    ]
