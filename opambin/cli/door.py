@@ -70,6 +70,8 @@ def run(verb: str, args: tuple[str, ...]) -> int:
     if words.dry_run:
         from opambin.cli import forecast
 
+        if not isinstance(prepared, front.PlainOpam):
+            tell_problems(prepared, tell_in(json_wanted=True))
         return forecast.show(prepared, as_json=words.json)
     if isinstance(prepared, front.PlainOpam):
         if prepared.reason:

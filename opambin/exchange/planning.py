@@ -36,13 +36,15 @@ def plan(universe: Universe, packages: Sequence[Package], shelf: Shelf, site: Si
     """
     if not shelf.catalogues:
         return make_plan(universe, packages, shelf, site)
-    shelf.look(_keys(universe, packages, site))
+    keys = _keys(universe, packages, site)
+    shelf.look(keys)
     items = make_plan(universe, packages, shelf, site)
     unfit = _unfit(items, shelf)
     if unfit:
         if shelf.look_again(unfit):
             items = make_plan(universe, packages, shelf, site)
         if _unfit(items, shelf):
+            shelf.look_again(keys)  # what is below them is here, but may have to be the remote's
             other = make_plan(universe, packages, _RemotesFirst(shelf), site)
             if _restored(other) > _restored(items):
                 items = other
