@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from opambin.errors import UnavailableError
+from opambin.errors import BadDataError, UnavailableError
 from opambin.remote import webdav
 from opambin.remote.batch import in_batch
 from opambin.remote.credentials import authorization
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from opambin.remote.access import Access
+
+
+FOLDERS_AT_ONCE = 64
+MAX_FOLDERS = 500_000  # of a listing; there is one for each key
 
 
 class HttpRemote:
@@ -105,22 +109,38 @@ class HttpRemote:
     def entries(self, folder: str) -> Iterator[Entry]:
         """Yield everything below ``folder``, where the server has PROPFIND."""
         waiting = [check_name(folder) if folder else ""]
-        while waiting:
-            at = waiting.pop()
-            url = f"{self._base}/{at}/" if at else f"{self._base}/"
-            answer = self._transport.read(
-                Request("PROPFIND", url, webdav.HEADERS, webdav.QUESTION, self._secret),
-                limit=webdav.MAX_LISTING_BYTES,
-            )
-            if answer.status in {404, 410}:
-                continue
-            if answer.status in {405, 501}:
-                raise UnavailableError(f"{self.url}: this server can't list (it has no PROPFIND)")
-            if answer.status != 207:
-                raise self._transport.refuse(answer.status, "listing")
-            files, folders = webdav.members(answer.body, url, at)
-            yield from files
-            waiting += reversed(folders)
+        asked = 0
+        while waiting:  # a folder for each key: one after the other would take a round trip each
+            batch, waiting = waiting[-FOLDERS_AT_ONCE:], waiting[:-FOLDERS_AT_ONCE]
+            asked += len(batch)
+            if asked > MAX_FOLDERS:
+                raise BadDataError(
+                    self.url, "a listing without end", expected=MAX_FOLDERS, observed="more folders"
+                )
+            answers = in_batch(self._listing, batch, self._workers)
+            for fault in answers.faults.values():  # what a list leaves out, gc takes for garbage
+                raise fault
+            for at, body in answers.items():
+                if body is None:
+                    continue
+                files, folders = webdav.members(body, self._folder(at), at)
+                yield from files
+                waiting += folders
+
+    def _folder(self, name: str) -> str:
+        return f"{self._base}/{name}/" if name else f"{self._base}/"
+
+    def _listing(self, name: str) -> bytes | None:
+        """Return what the server says of a folder; None when there is none."""
+        request = Request("PROPFIND", self._folder(name), webdav.HEADERS, webdav.QUESTION, self._secret)
+        answer = self._transport.read(request, limit=webdav.MAX_LISTING_BYTES)
+        if answer.status in {404, 410}:
+            return None
+        if answer.status in {405, 501}:
+            raise UnavailableError(f"{self.url}: this server can't list (it has no PROPFIND)")
+        if answer.status != 207:
+            raise self._transport.refuse(answer.status, "listing")
+        return answer.body
 
     def remove(self, name: str) -> None:
         """Remove a name."""

@@ -469,6 +469,38 @@ def test_listings_that_are_none(server: Faulty, remote: HttpRemote, body: bytes,
         list(remote.entries("keys"))
 
 
+def test_a_listing_without_end(server: Faulty, remote: HttpRemote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folder has three more."""
+    monkeypatch.setattr("opambin.remote.http.MAX_FOLDERS", 200)
+    kind = "<D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype></D:prop></D:propstat>"
+
+    def deeper(call: Call) -> bool:
+        body = listing(*(f"<D:href>{call.asked.path}{name}/</D:href>{kind}" for name in "abc"))
+        call.send(fault.head(207, len(body)) + body)
+        return True
+
+    server.always = deeper
+    with pytest.raises(BadDataError, match="without end"):
+        list(remote.entries("keys"))
+    assert len(server.seen) <= 200
+
+
+def test_a_listing_does_not_leave_out_what_can_not_be_read(server: Faulty, remote: HttpRemote) -> None:
+    kind = "<D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype></D:prop></D:propstat>"
+
+    def act(call: Call) -> bool:
+        if call.asked.path.endswith("/c/"):
+            return fault.status(403)(call)
+        names = "abcdef" if call.asked.path == "/keys/" else ""
+        body = listing(*(f"<D:href>{call.asked.path}{name}/</D:href>{kind}" for name in names))
+        call.send(fault.head(207, len(body)) + body)
+        return True
+
+    server.always = act
+    with pytest.raises(RefusedError, match="listing is not allowed"):
+        list(remote.entries("keys"))
+
+
 def test_a_listing_that_leads_astray(server: Faulty, remote: HttpRemote) -> None:
     folder = "<D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype></D:prop></D:propstat>"
     body = listing(
