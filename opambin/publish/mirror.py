@@ -32,7 +32,7 @@ from opambin.publish.signed.profile import (
 from opambin.publish.signed.refusals import Kind, RefusedError
 from opambin.publish.signed.replacing import replace_file
 from opambin.publish.signed.sources import CONNECTIONS
-from opambin.publish.signed.verifying import trust
+from opambin.publish.signed.verifying import patiently, trust
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -103,8 +103,12 @@ def mirror(source: Source, folder: Path, states: Path, start: Start, extent: Ext
         UnavailableError: The original can't be reached, or the folder not be written.
     """
     with _mine(folder, source.name), Memory(states, source.name, source.name) as memory:
-        trusted = trust(source, memory, start)
-        members = check_index(source, trusted, partial=extent.partial)
+
+        def look() -> tuple[Trusted, dict[str, bytes]]:
+            trusted = trust(source, memory, start)
+            return trusted, check_index(source, trusted, partial=extent.partial)
+
+        trusted, members = patiently(source, look)
         wanted = _wanted(members, trusted, extent)
         fetched = _fetch_all(source, folder, [trusted.files[path] for path in sorted(wanted)])
         kept = {path: data for path, data in members.items() if path in wanted}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
 from signedrepo import Publisher
+from tuf.api.metadata import MetaFile
 
 from opambin.errors import BadDataError, MisuseError
 from opambin.publish.signed import verifying
 from opambin.publish.signed.anchors import Anchors
+from opambin.publish.signed.contents import target_of
+from opambin.publish.signed.metafolder import MetadataFolder, render
 from opambin.publish.signed.refusals import ExpiredError, Kind, RefusedError
 from opambin.publish.signed.sources import FolderSource
 from opambin.publish.signed.verifying import Start, Verified, verify
@@ -282,3 +286,29 @@ def test_a_publication_meanwhile_is_no_attack(
     assert "packages/gamma/gamma.0/opam" in found.trusted.files
     with pytest.raises(RefusedError):  # but it is not waited for without end
         verify(PublishingSource(published, 9), tmp_path / "state", Start(published.root))
+
+
+@pytest.mark.parametrize(
+    "path", ["../evil", "/etc/evil", "a/./b", "tuf/1.root.json", ".hidden", "a//b", "a\nb"]
+)
+def test_paths_that_lead_elsewhere_are_refused_even_if_the_publisher_signs_them(
+    published: Publisher, tmp_path: Path, path: str
+) -> None:
+    folder = MetadataFolder(published.folder)
+    targets = folder.targets()
+    assert targets is not None
+    targets.signed.targets[path] = target_of(path, b"evil")
+    targets.sign(published.keys.signers("targets")[0])
+    data = render(targets)
+    named = MetaFile(1, len(data), {"sha256": hashlib.sha256(data).hexdigest()})
+    snapshot, timestamp = folder.snapshot(), folder.timestamp()
+    assert snapshot is not None
+    assert timestamp is not None
+    snapshot.signed.meta["targets.json"] = named
+    snapshot.sign(published.keys.signers("online")[0])
+    shot = render(snapshot)
+    timestamp.signed.snapshot_meta = MetaFile(1, len(shot), {"sha256": hashlib.sha256(shot).hexdigest()})
+    timestamp.sign(published.keys.signers("online")[0])
+    for name, content in {"1.targets": data, "1.snapshot": shot, "timestamp": render(timestamp)}.items():
+        published.write(f"tuf/{name}.json", content)
+    refusal(published, tmp_path, Kind.DAMAGED, "a path that can't be")

@@ -10,6 +10,7 @@ from signedrepo import NOW, Publisher
 
 from opambin.errors import BadDataError, MisuseError
 from opambin.publish.signed.anchors import Anchors
+from opambin.publish.signed.client import refresh
 from opambin.publish.signed.keys import metadata_key
 from opambin.publish.signed.metafolder import MetadataFolder, parse_root, render
 from opambin.publish.signed.profile import TopRole
@@ -238,3 +239,23 @@ def test_roots_that_can_not_be(published: Publisher, wanted: RootChange, says: s
 def test_a_second_beginning(published: Publisher) -> None:
     with pytest.raises(MisuseError, match="has keys already"):
         draft_first(published.folder, {}, [], NOW)
+
+
+def test_versions_that_a_thief_ran_ahead_with_do_not_shut_the_owner_out(
+    published: Publisher, tmp_path: Path
+) -> None:
+    thief = Publisher(published.copy(tmp_path / "stolen"), published.keys)
+    for _ in range(5):
+        thief.renew()
+    assert look(thief, tmp_path, Start(published.root)).trusted.versions["timestamp"] == 6
+    # what the client remembers is that of a repository, whoever serves it
+    states = tmp_path / "state"
+    (state,) = (it for it in states.iterdir() if it.is_dir())
+    with pytest.raises(RefusedError, match="older than what was seen"):
+        refresh(FolderSource(published.folder), state, None)
+    both = [
+        (role, metadata_key(published.keys["fresh"].public)) for role in (TopRole.SNAPSHOT, TopRole.TIMESTAMP)
+    ]
+    gone = [(role, published.keys["online"].public.id) for role in (TopRole.SNAPSHOT, TopRole.TIMESTAMP)]
+    rotate(published, RootChange(add=both, remove=gone), ["root"], ["targets", "fresh"])
+    assert refresh(FolderSource(published.folder), state, None).versions["timestamp"] == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from opambin.errors import MisuseError
 from opambin.publish.signed.anchors import Anchors, anchored_root, root_fingerprints, roots
@@ -16,9 +16,12 @@ from opambin.publish.signed.refusals import Kind, RefusedError
 from opambin.publish.signed.sources import TooLongError, read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from opambin.publish.signed.sources import Source
+
+Answer = TypeVar("Answer")
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 2  # while a publication is being written
@@ -56,9 +59,6 @@ def verify(
 ) -> Verified:
     """Verify a repository.
 
-    A publication that is being written meanwhile may look like an attack: when the timestamp has changed
-    since, it is looked at anew.
-
     Args:
         source: The repository.
         states: Where states of repositories are remembered.
@@ -72,16 +72,31 @@ def verify(
         MisuseError: It is seen for the first time, and nothing is there to begin trust with.
     """
     with Memory(states, source.name, source.name) as memory:
-        for attempt in range(1, ATTEMPTS + 1):
-            seen = _glimpse(source)
-            try:
-                trusted = trust(source, memory, start)
-                return Verified(trusted, check(source, trusted, quick=quick, partial=partial))
-            except RefusedError as error:
-                if error.kind not in _PASSING or _glimpse(source) == seen or attempt == ATTEMPTS:
-                    raise
-            time.sleep(PAUSE_SECONDS)
-    raise AssertionError("unreachable")
+
+        def look() -> Verified:
+            trusted = trust(source, memory, start)
+            return Verified(trusted, check(source, trusted, quick=quick, partial=partial))
+
+        return patiently(source, look)
+
+
+def patiently(source: Source, look: Callable[[], Answer]) -> Answer:
+    """Look at a repository, and look anew when it was refused while a publication was being written.
+
+    That may look like an attack; what tells them apart is that the timestamp has changed since.
+
+    Raises:
+        RefusedError: It does not verify.
+    """
+    for _ in range(ATTEMPTS - 1):
+        seen = _glimpse(source)
+        try:
+            return look()
+        except RefusedError as error:
+            if error.kind not in _PASSING or _glimpse(source) == seen:
+                raise
+        time.sleep(PAUSE_SECONDS)
+    return look()
 
 
 def trust(source: Source, memory: Memory, start: Start) -> Trusted:
