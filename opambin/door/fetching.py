@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opambin.door.decision import decide
-from opambin.exchange import downloads, planning
+from opambin.exchange import planning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,8 @@ def fetch(prepared: Prepared, tell: Callable[[str], None], meter: Meter) -> Prep
             for offer in wanted:
                 shelf.reject(offer.manifest, "remotes failed too often")
         else:
+            from opambin.exchange import downloads
+
             got = downloads.pull(shelf.store, wanted, meter)
             shelf.arrived(got.manifests)
             for line in got.lines():

@@ -6,6 +6,7 @@ What is needed only when the plan is there is imported late, and loaded by anoth
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -241,8 +242,11 @@ def carry_out(prepared: Prepared, tell: Callable[[str], None]) -> Restored | Non
     context = prepared.context
     decision = prepared.decision
     wanted = Wanted(decision.items, prepared.roots, prepared.fingerprint, tell, decision.removals)
+    store = context.need_store()
     try:
-        done = restore(context, decision.universe, wanted)
+        # gc waits: what the plan has chosen must not go while it is being placed
+        with nullcontext() if store.staging.readonly else store.writing():
+            done = restore(context, decision.universe, wanted)
     except OpambinError as error:
         tell(f"opam-bin: nothing was restored: {error}")
         return None

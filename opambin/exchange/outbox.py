@@ -100,7 +100,7 @@ def start(store: Store, environ: Mapping[str, str]) -> Path:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                env={**environ, "OPAMBIN_BACKGROUND": "1"},
+                env=dict(environ),
                 cwd="/",
                 start_new_session=True,
             )

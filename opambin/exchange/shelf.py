@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opambin import summary
-from opambin.exchange.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from opambin.exchange.catalogue import Offer
+    from opambin.exchange.catalogue import Catalogue, Offer
     from opambin.exchange.memory import Memory
     from opambin.exchange.sources import Source
     from opambin.model import ConeKey, Manifest, OutputId
@@ -55,7 +54,10 @@ class Shelf:
             memory: What they said before.
             environ: Says where is kept what was seen of remotes.
         """
+        from opambin.exchange.catalogue import Catalogue
+
         now = time.time()
+        sources = list(sources)
         for source in sources:
             source.silent = source.silent or memory.silent(source.url)
         return cls(store, [Catalogue(source, memory, now, environ) for source in sources])

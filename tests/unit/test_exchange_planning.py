@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -153,3 +155,16 @@ def test_a_snapshot_that_could_not_be_fetched_is_a_miss_with_the_reason(there: S
         "its snapshot could not be fetched: it broke off",
     )
     assert planning.offers([second], found) == []
+
+
+def test_without_remotes_nothing_of_them_is_loaded(here: Store) -> None:
+    """A plan over the store alone must not pay for what remotes need."""
+    code = (
+        "import sys, opambin.door.fetching, opambin.session.start\n"
+        "heavy = ('cryptography', 'requests', 'zstandard', 'concurrent.futures', 'opambin.archive.reader',\n"
+        "         'opambin.trust.policy', 'opambin.remote.open', 'opambin.exchange.catalogue')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert here.staging.readonly is False
