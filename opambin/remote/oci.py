@@ -20,7 +20,7 @@ from opambin.remote.faults import RefusedError
 from opambin.remote.logins import login_for
 from opambin.remote.ociupload import Upload
 from opambin.remote.pools import is_loopback
-from opambin.remote.protocol import Answers, Entry, Span
+from opambin.remote.protocol import UNKNOWN_TIME, Answers, Entry, Span
 from opambin.remote.reading import checked_limit, wrong_length
 from opambin.remote.tokens import Keyring
 from opambin.remote.transport import Answer, Request, Transport, origin
@@ -136,7 +136,7 @@ class OciRemote:
             for name, body in answers.items():
                 if body is not None:
                     content = ocimanifest.read_manifest(body, f"{self._url}: {name}")
-                    yield Entry(name, content.size, content.created)
+                    yield Entry(name, content.size, content.created or UNKNOWN_TIME)
 
     def remove(self, name: str) -> None:
         """Remove a name. Registries delete by the digest of a manifest; ours are each under one tag."""

@@ -14,6 +14,7 @@ Rules that every remote keeps:
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 FORMAT_NAME = "opam-bin-remote"
 FORMAT = b"opam-bin remote 1\n"  # what is under that name in every remote that somebody wrote to
+UNKNOWN_TIME = math.inf  # later than all others: what may be young is no garbage
 MAX_FORMAT_BYTES = 1_000
 MAX_NAME_BYTES = 120  # a tag of a registry has 128 characters at most
 
@@ -49,7 +51,7 @@ class Entry:
     Attributes:
         name: Its name.
         size: In bytes.
-        modified: When it was written, in seconds since 1970.
+        modified: When it was written, in seconds since 1970; :data:`UNKNOWN_TIME` where nobody knows.
     """
 
     name: str

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
 from opambin.errors import BadDataError, MisuseError
-from opambin.remote.protocol import Entry, check_name
+from opambin.remote.protocol import UNKNOWN_TIME, Entry, check_name
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -76,4 +76,4 @@ def _modified(response: Element) -> float:
         found = parsedate_to_datetime(_text(response, "getlastmodified"))
         return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
     except (ValueError, TypeError, OverflowError):
-        return 0.0
+        return UNKNOWN_TIME

@@ -17,7 +17,7 @@ from opambin.remote.access import Access
 from opambin.remote.faults import RefusedError, RemoteDownError
 from opambin.remote.guard import Guarded
 from opambin.remote.http import HttpRemote
-from opambin.remote.protocol import FORMAT, FORMAT_NAME, Span
+from opambin.remote.protocol import FORMAT, FORMAT_NAME, UNKNOWN_TIME, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -512,10 +512,12 @@ def test_a_listing_that_leads_astray(server: Faulty, remote: HttpRemote) -> None
         "<D:href>/keys/good</D:href><D:propstat><D:prop><D:getcontentlength>5</D:getcontentlength>"
         "<D:getlastmodified>Wed, 25 Nov 2026 18:13:47 GMT</D:getlastmodified></D:prop></D:propstat>",
         "<D:href>/keys/.hidden</D:href>",
+        "<D:href>/keys/timeless</D:href>",
     )
     server.plan = [fault.raw(fault.head(207, len(body)) + body)]
     found = list(remote.entries("keys"))
-    assert [entry.name for entry in found if not re.search("x", entry.name)] == ["keys/good"]
+    assert [entry.name for entry in found if not re.search("x", entry.name)] == ["keys/good", "keys/timeless"]
+    assert found[1].modified == UNKNOWN_TIME  # so gc does not take it for old
     assert (found[0].size, found[0].modified) == (5, 1795630427.0)
 
 
