@@ -35,6 +35,14 @@ PIECE = 4 << 20  # bytes of one request of a download; each is retried for itsel
 PIECE_SECONDS = 180.0  # for a piece, up or down
 PARTS_AT_ONCE = 3  # of an upload; with PIECE_SECONDS this is how slow a line may be
 LARGE = 8 << 20  # bytes; more goes up in parts
+MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "txt": "text/plain; charset=utf-8",
+}
+"""Of pages, by the end of the name: an object store hands out the type that it was given."""
 
 
 class S3Remote:
@@ -149,12 +157,14 @@ class S3Remote:
         return bytes(found.bytes())  # no more than was announced: the length frames the answer
 
     def _write(self, name: str, data: bytes | Path, size: int, *, create: bool) -> bool:
+        kind = MEDIA_TYPES.get(name.rpartition(".")[2])
+        attributes: Any = {"Content-Type": kind} if kind else None
         if not create:
-            self._obstore.put(self._up, name, data, max_concurrency=PARTS_AT_ONCE)
+            self._obstore.put(self._up, name, data, attributes=attributes, max_concurrency=PARTS_AT_ONCE)
             return True
         try:
             store = self._small if size <= SMALL else self._up
-            self._obstore.put(store, name, data, mode="create", use_multipart=False)
+            self._obstore.put(store, name, data, attributes=attributes, mode="create", use_multipart=False)
         except self._obstore.exceptions.AlreadyExistsError:
             return False
         return True

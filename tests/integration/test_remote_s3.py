@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import faulty as fault
+import obstore
 import pytest
 import servers
 from faulty import breaking_proxy, faulty
@@ -17,6 +18,7 @@ from opambin.remote.access import Access
 from opambin.remote.faults import RefusedError, RemoteDownError
 from opambin.remote.open import open_remote
 from opambin.remote.protocol import FORMAT, FORMAT_NAME
+from opambin.remote.s3 import S3Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +57,19 @@ def test_a_large_object_goes_up_in_parts(server: servers.Running, tmp_path: Path
     pieces: list[bytes] = []
     assert remote.fetch("archives/ab/cd.tar.zst", pieces.append, size=len(data))
     assert b"".join(pieces) == data
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_pages_have_the_type_that_browsers_want(server: servers.Running, *, replace: bool) -> None:
+    access = Access(write=True, environ=servers.s3_environ(server))
+    remote = open_remote("s3://cache/typed", access)
+    names = [f"{replace}/{name}" for name in ("a.html", "b.svg", "c.tar.zst")]
+    for name in names:
+        assert remote.put(name, b"<p>", replace=replace)
+    store = S3Remote("s3://cache/typed", access)._small
+    types = [obstore.get(store, name).attributes.get("Content-Type") for name in names]
+    assert types[:2] == ["text/html; charset=utf-8", "image/svg+xml"]
+    assert "text" not in str(types[2])
 
 
 def test_no_such_bucket(server: servers.Running) -> None:

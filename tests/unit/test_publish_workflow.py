@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from memory_remote import MemoryRemote
 from snapshot_samples import VIRTUAL, Samples
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
@@ -100,6 +101,20 @@ def test_pages_come_with_it(samples: Samples, place: Folder) -> None:
     only = Asked(names=("zarith",))
     publish(samples, place, only)
     assert "pages/p/lwt.html" not in tree(place.path)
+
+
+def test_pages_go_to_any_place(samples: Samples) -> None:
+    three(samples)
+    samples.add("lwt.5~rc+1")
+    remote = MemoryRemote()
+    publish(samples, places.OnRemote(remote, "me"))
+    assert {"index.html", "pages/p/zarith.html", "pages/badge/lwt.svg"} <= set(remote.content)
+    assert b"META" in remote.content["pages/p/zarith.html"]
+    before = dict(remote.content)
+    remote.calls.clear()
+    publish(samples, places.OnRemote(remote, "me"), Asked(names=("zarith",)))
+    assert set(before) - set(remote.content) >= {"pages/p/lwt.html", "pages/badge/lwt.svg"}
+    assert remote.content["pages/p/zarith.html"] == before["pages/p/zarith.html"]
 
 
 def test_an_archive_has_the_tree_the_list_and_the_script(samples: Samples, place: Folder) -> None:

@@ -51,12 +51,10 @@ def pages(catalogue: Catalogue, signed: Signed | None, files: Listing) -> Iterat
     names = search.names((name, version, users) for name, version, users, _ in rows)
     words = search.words([synopsis for *_, synopsis in rows])
     marks = {name: _digest(rendering.asset(name))[:12] for name in rendering.ASSETS}
-    listed = list(lists.pages(views))
     shared = {
         "marks": marks,
         "host": front.host(catalogue),
         "signed": signed is not None,
-        "first_list": lists.file_name(listed[0].letter),
     }
     site = _digest(rendering.generator(), shared, catalogue.base_url, catalogue.mode)
     for name in rendering.ASSETS:
@@ -64,7 +62,7 @@ def pages(catalogue: Catalogue, signed: Signed | None, files: Listing) -> Iterat
     yield Page(f"{FOLDER}/names.txt", _digest(site, names), lambda: names)
     yield Page(f"{FOLDER}/words.txt", _digest(site, words), lambda: words)
     yield from _of_packages(catalogue, views, packagepage.Setting(catalogue, shared, files), site)
-    for at in listed:
+    for at in lists.pages(views):
         rendered = partial(lists.render, at, shared)
         yield Page(at.path, _digest(site, at.letter, at.number, at.others, _rows(at.packages)), rendered)
     index = {"names": _digest(names)[:12], "words": _digest(words)[:12]}
