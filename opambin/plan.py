@@ -274,19 +274,32 @@ def refusal(manifest: Manifest, chosen: Mapping[PackageName, Provided], site: Si
     for path in (*(entry.path for entry in manifest.files), *(edit.path for edit in manifest.edits)):
         if is_opams_own(path):
             return f"it would write {path}, which is opam's own"
-    for bound in manifest.bound:
-        if bound.max_prefix is None:
-            if manifest.prefix != site.prefix:
-                return f"bound to the prefix it was built at by {bound.path}: {bound.reason}"
-        elif len(site.prefix.encode()) > bound.max_prefix:
-            return f"{bound.path} can't hold a prefix of more than {bound.max_prefix} bytes: {bound.reason}"
-    odd = escaped(site.prefix.encode("utf-8", "surrogateescape"))
-    if odd and manifest.prefix != site.prefix and any(entry.occurrences for entry in manifest.files):
-        return f"scripts and makefiles could not name {site.prefix}, because of {odd!r}"
+    reason = _unmovable(manifest, site.prefix)
+    if reason:
+        return reason
     for wanted in manifest.imports:
         reason = _unmet(wanted, chosen.get(wanted.provider), site.machine)
         if reason:
             return reason
+    return ""
+
+
+def _unmovable(manifest: Manifest, prefix: str) -> str:
+    """Say why the files of a snapshot can't be brought under a prefix; empty when they can."""
+    path = prefix.encode("utf-8", "surrogateescape")
+    for bound in manifest.bound:
+        if bound.max_prefix is None:
+            if manifest.prefix != prefix:
+                return f"bound to the prefix it was built at by {bound.path}: {bound.reason}"
+        elif len(path) > bound.max_prefix:
+            return f"{bound.path} can't hold a prefix of more than {bound.max_prefix} bytes: {bound.reason}"
+    for entry in manifest.files:
+        for found in entry.occurrences:
+            if found.functional and found.capacity is not None and found.capacity < len(path):
+                return f"{entry.path} can't hold a prefix of more than {found.capacity} bytes"
+    odd = escaped(path)
+    if odd and manifest.prefix != prefix and any(entry.occurrences for entry in manifest.files):
+        return f"scripts and makefiles could not name {prefix}, because of {odd!r}"
     return ""
 
 

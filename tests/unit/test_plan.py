@@ -356,6 +356,19 @@ def test_prefixes_that_scripts_could_not_name(
     assert bool(reason) is refused
 
 
+@pytest.mark.parametrize(
+    ("length", "capacity", "functional", "refused"),
+    [(199, 199, True, False), (200, 199, True, True), (200, None, True, False), (200, 199, False, False)],
+)
+def test_the_longest_prefix_that_a_file_holds(
+    length: int, capacity: int | None, *, functional: bool, refused: bool
+) -> None:
+    found = Occurrence(Kind.BLOCK, 0, capacity, functional)
+    entry = FileEntry("bin/x", FileType.FILE, 0o755, Digest("0" * 64), occurrences=(found,))
+    reason = refusal(snapshot("a.1", files=(entry,)), {}, site(prefix="/" + "x" * (length - 1)))
+    assert reason == ("bin/x can't hold a prefix of more than 199 bytes" if refused else "")
+
+
 def test_the_length_of_a_prefix_counts_bytes() -> None:
     bound = snapshot("a.1", bound=(Bound("x", "r", 4),))
     assert refusal(bound, {}, site(prefix="/\u00e4\u00e4\u00e4"))
