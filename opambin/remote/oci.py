@@ -10,14 +10,14 @@ import json
 import re
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from opambin.errors import BadDataError, UnavailableError
 from opambin.remote import ocimanifest
 from opambin.remote.batch import in_batch
 from opambin.remote.download import Download, read_part
 from opambin.remote.faults import RefusedError
-from opambin.remote.logins import login_for
+from opambin.remote.logins import Login, login_for
 from opambin.remote.ociupload import Upload
 from opambin.remote.pools import is_loopback
 from opambin.remote.protocol import UNKNOWN_TIME, Answers, Entry, Span
@@ -56,7 +56,10 @@ class OciRemote:
         self._base = f"{'http' if plain else 'https'}://{host}/v2/{self._repository}"
         self._transport = Transport(self._base, access)
         self._transport.url = self._url
-        self._keys = Keyring(self._transport, self._repository, lambda: login_for(host, access.environ))
+        given = Login(unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        self._keys = Keyring(
+            self._transport, self._repository, lambda: given or login_for(host, access.environ)
+        )
         self._workers = access.workers
         self._has_empty = False
         self._known: dict[str, ocimanifest.Content] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 import servers
@@ -96,6 +97,17 @@ def test_a_wrong_password(tmp_path: Path) -> None:
             remote.get("x", limit=1)
         with pytest.raises(RefusedError, match="docker login"):
             remote.put("x", b"1")
+        remote.close()
+
+
+def test_a_login_in_the_url(tmp_path: Path) -> None:
+    """For a job that has a token in its environment, and no configuration of docker."""
+    with servers.registry(tmp_path / "registry", password=True) as server:
+        login = f"{servers.USER}:{quote(servers.PASSWORD)}"
+        remote = open_remote(f"oci://{login}@{server.host}/cache", Access(write=True))
+        assert remote.put("x", b"1")
+        assert remote.get("x", limit=1) == b"1"
+        assert remote.url == f"oci://{server.host}/cache"
         remote.close()
 
 
