@@ -4,7 +4,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup dev demo test lint unit integration opams medium compiler published pages selftest format clean
+.PHONY: help setup dev demo test lint unit integration opams medium compiler published pages selftest caches format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ medium: ## the long integration run (many packages; the C libraries that they wa
 
 pages: dev ## pages of 10,000 packages: how long they take, and the search in them
 	@$(PYTEST) tests/integration/test_pages_many.py
+
+caches: dev ## shared caches: every fault of remotes, and how long a pull takes
+	@$(PYTEST) tests/integration/test_shared_caches.py tests/behaviour/test_remote_faults.py
 
 compiler: ## a compiler that opam builds and tools on top, moved and used (20 minutes; OPAMBIN_TEST_SET=full: 40)
 	@scripts/setup --dev --medium

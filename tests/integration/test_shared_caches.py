@@ -6,6 +6,8 @@ import dataclasses
 import itertools
 import json
 import shutil
+import subprocess
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +202,46 @@ def test_a_bundle_on_a_machine_without_a_network(
     world.opam_bin("bundle", "install", str(path), "--switch", switch, more=trusting)
     assert world.installed(switch) == built.world.installed(built.switch)
     world.opam("switch", "remove", switch)
+
+
+@pytest.mark.slow
+def test_pulling_takes_little_more_than_curl_and_tar(
+    built_corpus: BuiltCorpus,
+    elsewhere: World,
+    tmp_path: Path,
+    record_property: Any,  # noqa: ANN401 - pytest's
+) -> None:
+    """Allowed: 1.5 times ``curl`` of the same and ``unzstd | tar x``, and 0.5 s; best of three."""
+    built = built_corpus
+    with servers.nginx(tmp_path / "www") as server:
+        push(built, Place(str(tmp_path / "www"), {}))
+        names = [path.relative_to(tmp_path / "www") for path in (tmp_path / "www").glob("archives/*/*")]
+        urls = "\n".join(f'url = "{server.url}/{name}"\nremote-name' for name in names)
+        ours, plain = [], []
+        for turn in range(3):
+            plain.append(_plainly(tmp_path / f"plain{turn}", urls))
+            world = machine(elsewhere)
+            switch = f"s{world.number}"
+            world.empty_switch(switch)
+            more = {"OPAMBIN_REMOTE": server.url, "OPAMBIN_TRUSTED_KEYS": str(KEY.public)}
+            words = (built.corpus.compiler, *built.corpus.packages, "--switch", switch, "--json")
+            found = json.loads(world.opam_bin("pull", *words, more=more).out)
+            assert len(found["fetched"]) == len(names)
+            ours.append(found["seconds"])
+            world.opam("switch", "remove", switch)
+    record_property("seconds", {"ours": ours, "plain": plain})
+    print("pull:", ours, "curl and tar:", plain)  # noqa: T201 - shown by -rP
+    assert min(ours) <= 1.5 * min(plain) + 0.5
+
+
+def _plainly(folder: Path, urls: str) -> float:
+    """Fetch and unpack without us; returns the seconds it took."""
+    folder.mkdir()
+    (folder / "urls").write_text(urls)
+    script = "curl -s -Z --parallel-max 4 -K urls && for it in *.tar.zst; do unzstd -q -c $it | tar x; done"
+    begun = time.monotonic()
+    subprocess.run(["sh", "-e", "-c", script], cwd=folder, check=True, capture_output=True)
+    return time.monotonic() - begun
 
 
 def test_an_old_copy_of_a_remote_is_not_taken_for_the_present_one(
