@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from opambin.store.eviction import Evicted
     from opambin.store.gc import GcReport
 
+CACHE_SECONDS = 30 * 86_400
+"""How long what is remembered of remotes and switches stays in the index."""
+
 
 @click.command("gc")
 @click.option(
@@ -45,6 +48,8 @@ def command(max_size: int | None, older_than: float | None, dry_run: bool, as_js
             keeps = keeping.keeper(store, keeping.read(store))
             evicted = eviction.evict(store, limits, keeps, now=time.time(), dry_run=dry_run)
         gone = {(record.key, record.output) for record in evicted.gone} if evicted else set()
+        if not dry_run:
+            store.index.trim_caches(int(time.time() - CACHE_SECONDS))
         report = collect(store, now=time.time(), dry_run=dry_run, without=gone)
         problems = list(store.problems)
     if as_json:

@@ -111,6 +111,11 @@ class Catalogue:
             self._guarded(lambda: self._rest(open_))
         return sum(map(len, self.offers.values())) > before
 
+    def forget(self, key: ConeKey) -> None:
+        """Remember no longer what a key has: the remote no longer has it, or something else."""
+        if self.offers.get(key):
+            self.memory.keep_slots(self.source.url, {key: Slots()})
+
     def give_up(self, reason: str) -> None:
         """Leave the remote alone from now on, for this command and those that follow soon."""
         self.source.silent = reason

@@ -99,7 +99,9 @@ class Shelf:
         return next((offer for offer in offers if offer.manifest.output == manifest.output), None)
 
     def reject(self, manifest: Manifest, reason: str) -> None:
-        """Leave a snapshot of a remote out from now on."""
+        """Leave a snapshot of a remote out from now on, and ask anew the next time."""
+        for catalogue in self.catalogues:
+            catalogue.forget(manifest.key)
         self._rejected[manifest.key, manifest.output] = reason
 
     def rejection(self, key: ConeKey) -> str:

@@ -391,3 +391,20 @@ def test_a_state_is_required_only_where_that_was_said(
     assert list(offered(here, remote, vouched).outputs(vouched.key)) == [vouched]
     publish_state(remote, state_of(), MALLORY)  # nobody asked for it, and nobody knows who wrote it
     assert list(offered(here, remote, vouched).outputs(vouched.key)) == [vouched]
+
+
+def test_what_could_not_be_fetched_is_asked_for_anew(there: Store, here: Store, remote: MemoryRemote) -> None:
+    """What was pruned from a remote was looked for there again and again, as long as it was remembered."""
+    manifest = snapshot(there, "zed")
+    pushed(there, [manifest], source(remote))
+    first = shelf(here, source(remote))
+    first.look([manifest.key])
+    remote.content.clear()
+    offer = first.offer(manifest)
+    assert offer is not None
+    got = pull(here, [offer], Silent())
+    for failed, reason in got.failed:
+        first.reject(failed.manifest, reason)
+    again = shelf(here, source(remote))
+    again.look([manifest.key])
+    assert again.outputs(manifest.key) == []
