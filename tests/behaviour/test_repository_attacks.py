@@ -294,6 +294,19 @@ def test_a_publication_meanwhile_is_no_attack(
 def test_paths_that_lead_elsewhere_are_refused_even_if_the_publisher_signs_them(
     published: Publisher, tmp_path: Path, path: str
 ) -> None:
+    sign_path(published, path)
+    refusal(published, tmp_path, Kind.DAMAGED, "a path that can't be")
+
+
+def test_an_archive_signed_with_another_digest_than_its_name_says(
+    published: Publisher, tmp_path: Path
+) -> None:
+    sign_path(published, f"archives/ab/{'c' * 62}.tar.gz")
+    refusal(published, tmp_path, Kind.TAMPERED, "another digest than its name says")
+
+
+def sign_path(published: Publisher, path: str) -> None:
+    """Sign a path that our own program would not."""
     folder = MetadataFolder(published.folder)
     targets = folder.targets()
     assert targets is not None
@@ -311,4 +324,3 @@ def test_paths_that_lead_elsewhere_are_refused_even_if_the_publisher_signs_them(
     timestamp.sign(published.keys.signers("online")[0])
     for name, content in {"1.targets": data, "1.snapshot": shot, "timestamp": render(timestamp)}.items():
         published.write(f"tuf/{name}.json", content)
-    refusal(published, tmp_path, Kind.DAMAGED, "a path that can't be")
