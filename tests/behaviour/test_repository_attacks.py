@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signedrepo import Publisher
-from tuf.api.metadata import MetaFile
+from tuf.api.metadata import DelegatedRole, Metadata, MetaFile, Targets
 
 from opambin.errors import BadDataError, MisuseError
 from opambin.publish.signed import verifying
@@ -305,12 +305,29 @@ def test_an_archive_signed_with_another_digest_than_its_name_says(
     refusal(published, tmp_path, Kind.TAMPERED, "another digest than its name says")
 
 
+@pytest.mark.parametrize("name", ["../../evil", "a/b", ".x", "x" * 100])
+def test_roles_whose_names_lead_elsewhere(published: Publisher, tmp_path: Path, name: str) -> None:
+    targets = MetadataFolder(published.folder).targets()
+    assert targets is not None
+    assert targets.signed.delegations is not None
+    assert targets.signed.delegations.roles is not None
+    roles = targets.signed.delegations.roles
+    roles[name] = DelegatedRole(name, [], 1, True, ["packages/x/*/*"])
+    sign_lists(published, targets)
+    refusal(published, tmp_path, Kind.DAMAGED, "a role that can't be")
+
+
 def sign_path(published: Publisher, path: str) -> None:
     """Sign a path that our own program would not."""
-    folder = MetadataFolder(published.folder)
-    targets = folder.targets()
+    targets = MetadataFolder(published.folder).targets()
     assert targets is not None
     targets.signed.targets[path] = target_of(path, b"evil")
+    sign_lists(published, targets)
+
+
+def sign_lists(published: Publisher, targets: Metadata[Targets]) -> None:
+    """Put a list into force as it is."""
+    folder = MetadataFolder(published.folder)
     targets.sign(published.keys.signers("targets")[0])
     data = render(targets)
     named = MetaFile(1, len(data), {"sha256": hashlib.sha256(data).hexdigest()})

@@ -168,6 +168,24 @@ def test_files_that_are_not_what_was_signed(owner: Publisher, other: Publisher) 
     assert not (owner.folder / "packages/lib").exists()
 
 
+@pytest.mark.parametrize("link", [False, True], ids=["other bytes", "a link"])
+def test_an_archive_that_is_not_what_its_name_says(owner: Publisher, other: Publisher, link: bool) -> None:
+    delegate(owner, other, "lib")
+    path = other.package("lib", "1")
+    place = other.folder / path
+    contribute(other.folder, "friend", ["lib"], other.keys.signers("theirs"), NOW)
+    place.unlink()
+    if link:
+        place.symlink_to("/etc/passwd")
+    else:
+        place.write_bytes(b"evil")
+    with pytest.raises(BadDataError, match=r"not what its name says|no archive"):
+        take_over(owner.folder, "friend", other.folder, owner.keys.signers("online"), NOW)
+    assert not (owner.folder / path).exists()
+    assert not list((owner.folder / path).parent.iterdir())
+    owner.renew()  # and the owner goes on
+
+
 def test_what_was_taken_over_is_changed_in_place(owner: Publisher, other: Publisher) -> None:
     delegate(owner, other, "lib")
     hand_over(owner, other, "lib")

@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from opambin.errors import UnavailableError
 from opambin.publish.signed.metafolder import parse
 from opambin.publish.signed.profile import (
     FOLDER,
@@ -27,6 +28,7 @@ from opambin.publish.signed.profile import (
     MAX_TARGETS_BYTES,
     MAX_TIMESTAMP_BYTES,
     archive_digest,
+    is_role_name,
 )
 from opambin.publish.signed.refusals import Kind, RefusedError, translated
 
@@ -97,10 +99,12 @@ def refresh(
         return _trusted(updater, state, source.name, without)
     except (RepositoryError, DownloadError, SecureSystemsError, ValueError, KeyError, TypeError) as error:
         raise translated(error, source.name) from error
+    except OSError as error:
+        raise UnavailableError(f"{state} can't be used: {error.strerror or error}") from error
 
 
 def _trusted(updater: Updater, state: Path, where: str, without: Collection[str]) -> Trusted:
-    lists = dict(_lists(updater, state, without))
+    lists = dict(_lists(updater, state, where, without))
     files: dict[str, TargetFile] = {}
     signers: dict[str, str] = {}
     for role, metadata in lists.items():
@@ -117,13 +121,17 @@ def _trusted(updater: Updater, state: Path, where: str, without: Collection[str]
     return Trusted(files, signers, versions, expires)
 
 
-def _lists(updater: Updater, state: Path, without: Collection[str]) -> Iterator[tuple[str, Metadata[Any]]]:
+def _lists(
+    updater: Updater, state: Path, where: str, without: Collection[str]
+) -> Iterator[tuple[str, Metadata[Any]]]:
     """Yield every list of files that is in force; to ask for a path makes python-tuf verify its list."""
     top = parse((state / "targets.json").read_bytes(), "targets")
     yield "targets", top
     named = parse((state / "snapshot.json").read_bytes(), "snapshot").signed.meta
     delegated = top.signed.delegations.roles if top.signed.delegations is not None else None
     for name, role in (delegated or {}).items():
+        if not is_role_name(name):
+            raise RefusedError(Kind.DAMAGED, where, f"a role that can't be: {name!r:.100}")
         if f"{name}.json" in named and role.paths and name not in without:
             updater.get_targetinfo(role.paths[0].replace("*", "x").replace("?", "0"))
             yield name, parse((state / f"{name}.json").read_bytes(), name)

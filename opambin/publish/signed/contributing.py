@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
@@ -13,6 +15,7 @@ from opambin.publish.signed.metafolder import MetadataFolder, check_parent, pars
 from opambin.publish.signed.profile import (
     LIFETIMES,
     SPEC_VERSION,
+    archive_digest,
     archives_named,
     check_publisher,
     expiry,
@@ -24,7 +27,7 @@ from opambin.publish.signed.replacing import replace_file
 from opambin.publish.tufmeta import Wishes, check_signers, sign_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -116,12 +119,12 @@ def take_over(
     _check_not_ours(repository, targets.signed.targets if targets is not None else {}, contents)
     archives = {path for content in contents.values() for path in archives_named(content)}
     for path in sorted(archives):
-        _copy(theirs / path, repository / path)
+        _copy(theirs, repository, path)
     for path, content in contents.items():
         replace_file(repository / path, content)
     former = before[publisher].signed.targets if publisher in before else {}
     _withdraw(repository, former.keys() - contents.keys())
-    _merge_catalogue(repository, theirs, {path.split("/")[1] for path in contents})
+    _merge_catalogue(repository, theirs, contents)
     return sign_repository(repository, signers, now, Wishes(accept={publisher: data}))
 
 
@@ -161,17 +164,33 @@ def _check_not_ours(repository: Path, own: Iterable[str], theirs: Iterable[str])
         )
 
 
-def _copy(origin: Path, place: Path) -> None:
-    """Copy an archive; whether it is what its name says is seen when the repository is signed."""
+def _copy(theirs: Path, repository: Path, path: str) -> None:
+    """Copy an archive that is what its name says.
+
+    Raises:
+        BadDataError: It is not; nothing is left of it.
+        UnavailableError: It can't be read or written.
+    """
+    origin, place = theirs / path, repository / path
     if place.exists():
         return
+    beside = place.with_name(f".new-{place.name}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        beside = place.with_name(f".new-{place.name}")
-        shutil.copyfile(origin, beside, follow_symlinks=False)
+        if origin.is_symlink():
+            raise BadDataError(origin, "a symbolic link is no archive")
+        shutil.copyfile(origin, beside)
+        with beside.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != archive_digest(path):
+            raise BadDataError(
+                origin, "not what its name says", expected=archive_digest(path), observed=digest
+            )
         beside.replace(place)
     except OSError as error:
         raise UnavailableError(f"{origin} can't be copied to {place}: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _withdraw(repository: Path, paths: Collection[str]) -> None:
@@ -197,17 +216,20 @@ def _remove(place: Path) -> None:
             folder.rmdir()
 
 
-def _merge_catalogue(repository: Path, theirs: Path, names: set[str]) -> None:
-    """Bring the other's entries into our catalogue, in place of what it says of these packages."""
-    from dataclasses import replace
+def _merge_catalogue(repository: Path, theirs: Path, contents: Mapping[str, bytes]) -> None:
+    """Bring the other's entries into our catalogue, in place of what it says of these packages.
 
+    The catalogue itself is not signed: an entry counts when it is of a definition that is.
+    """
     from opambin.publish.catalogue import NAME, Catalogue
 
     ours, other = repository / NAME, theirs / NAME
     if not (ours.is_file() and other.is_file()):
         return
-    mine, found = Catalogue.parse(ours.read_bytes()), Catalogue.parse(other.read_bytes())
+    names = {path.split("/")[1] for path in contents}
+    signed = {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
+    mine, found = Catalogue.parse(ours.read_bytes()), Catalogue.parse(other.read_bytes(), str(other))
     kept = [it for it in mine.builds if it.name not in names]
-    taken = [it for it in found.builds if it.name in names]
+    taken = [it for it in found.builds if signed.get(it.opam_path) == it.opam]
     builds = tuple(sorted([*kept, *taken], key=lambda it: (it.name, it.published)))
     replace_file(ours, replace(mine, builds=builds).render())

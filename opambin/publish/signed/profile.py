@@ -116,13 +116,18 @@ def site_patterns(tops: Iterable[str]) -> list[str]:
     return found
 
 
+def is_role_name(name: str) -> bool:
+    """Say whether a delegated role may have a name: it becomes the name of a file."""
+    return name == SITE or (_PUBLISHER.fullmatch(name) is not None and name not in {*TopRole})
+
+
 def check_publisher(publisher: str) -> str:
     """Return the name of another publisher, which is that of its role.
 
     Raises:
         MisuseError: It can't be one.
     """
-    if not _PUBLISHER.fullmatch(publisher) or publisher in {*TopRole, SITE}:
+    if not is_role_name(publisher) or publisher == SITE:
         raise MisuseError(f"not a name for a publisher: {publisher!r:.100} (letters, digits, - and _)")
     return publisher
 
