@@ -15,6 +15,7 @@ removed after the last; what a killed session left is replaced by the next one.
 ``paths/NV``      files of a hit that opam itself installs (marshalled by Python)
 ``provides/NAME`` what an installed output offers (marshalled by Python)
 ``result/NV``     what became of it (JSON)
+``renaming``      live files are getting other CRCs: all of them have to, or the package goes
 ================  ==================================================================================
 """
 
