@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 from opambin.errors import MisuseError
 from opambin.publish import archive, catalogue
 from opambin.publish.licences import Policy
-from opambin.publish.pages import rendering
 from opambin.publish.privacy import Identity
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ class Options:
     def rules(self) -> str:
         """Return the sha256 of what decides on the content beside the snapshots."""
         policy = asdict(self.policy)
-        versions = [catalogue.FORMAT, archive.FORMAT, DEFINITIONS, self.keep, rendering.generator()]
+        versions = [catalogue.FORMAT, archive.FORMAT, DEFINITIONS, self.keep]
         text = json.dumps([versions, archive.script(), policy], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -299,6 +299,7 @@ def test_the_front_page_says_how_to_opt_in(tmp_path: Path) -> None:
     words = page(tmp_path, "index.html").words
     assert f"opam switch create ready 4.14.2 --repos=bin={samples.URL}" in words
     assert "opam repository add default --rank=-1" in words
+    assert "compilers included" in words
     for name in {it.name for it in samples.small().builds}:
         assert name in words
 
@@ -459,6 +460,7 @@ def test_definitions_are_no_examples(tmp_path: Path) -> None:
     words = page(tmp_path, "index.html").words
     assert "opam install user" in words
     assert "opam install aaa" not in words
+    assert "compilers included" not in words
 
 
 def test_what_is_signed_is_told(tmp_path: Path) -> None:

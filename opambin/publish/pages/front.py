@@ -36,6 +36,7 @@ class Figures:
         archive_bytes: Their size.
         compilers: ``NAME.VERSION``, sorted.
         platforms: For people, sorted.
+        own_compiler: Whether one of the compilers is published as a binary.
     """
 
     packages: int
@@ -44,21 +45,22 @@ class Figures:
     archive_bytes: int
     compilers: tuple[str, ...]
     platforms: tuple[str, ...]
+    own_compiler: bool
 
 
 def figures(catalogue: Catalogue) -> Figures:
     """Count what a repository holds."""
     archives = {it.archive.path: it.archive.size for it in catalogue.builds if it.archive}
     compilers = {it.compiler for it in catalogue.builds if it.compiler}
+    binaries = [it for it in catalogue.builds if it.kind is ContentKind.BINARY]
     return Figures(
         len({it.name for it in catalogue.builds}),
         len(catalogue.builds),
         len(archives),
         sum(archives.values()),
         tuple(sorted(compilers, key=_compiler_order)),
-        tuple(
-            sorted({packages.platform(it) for it in catalogue.builds if it.kind is ContentKind.BINARY} - {""})
-        ),
+        tuple(sorted({packages.platform(it) for it in binaries} - {""})),
+        any(f"{it.name}.{it.version}" in compilers for it in binaries),
     )
 
 
