@@ -110,6 +110,8 @@ def _planned(context: Context, names: Sequence[str], environ: Mapping[str, str])
         raise MisuseError(f"opam can't install {' '.join(names)}: {words}")
     asked = request.parse(names, environ)
     decision = decide(context, asked, plan)
+    said = [line.removeprefix("opam-bin: ") for line in decision.shelf.lines()]
+    context.need_store().problems.extend([*decision.shelf.problems(), *said])
     found = {}
     for item in decision.items:
         name = item.package.name

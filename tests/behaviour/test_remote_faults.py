@@ -184,3 +184,56 @@ def test_autopush_is_finished_when_one_waits_for_it(cache: Cache, tmp_path: Path
     assert "pushed to environment" in done.text or "nothing waits" in done.text
     assert len(list(folder.glob("keys/*/*/0"))) == 2
     assert os.listdir(cache.world.cache / "outbox") == []  # noqa: PTH208 - names
+
+
+def test_what_commands_say_about_a_remote(cache: Cache) -> None:
+    more = {"OPAMBIN_REMOTE": cache.remote.url, "OPAMBIN_TRUSTED_KEYS": str(KEY.public)}
+    at = ("--switch", cache.switch)
+    explained = cache.world.opam_bin("explain", "leaf", *at, more=more)
+    assert "hit: it would be fetched from remote environment" in explained.out
+    assert ", on remote environment)" in explained.out
+    forecast = json.loads(cache.world.opam_bin("install", "top", *at, "--dry-run", "--json", more=more).out)
+    assert forecast["restored"] == 3
+    assert forecast["download_bytes"] == sum(row["download_bytes"] for row in forecast["packages"]) > 0
+    assert {row["remote"] for row in forecast["packages"]} == {"environment"}
+    nobody = more | {"OPAMBIN_TRUSTED_KEYS": str(SecretKey("other", b"o" * 32).public)}
+    untrusted = cache.world.opam_bin("explain", "leaf", *at, more=nobody)
+    assert "miss: no snapshot has this key" in untrusted.out
+    assert "signed by no key that is trusted here" in untrusted.out
+
+
+def test_a_pull_fills_the_store_and_installs_nothing(cache: Cache) -> None:
+    more = {"OPAMBIN_REMOTE": cache.remote.url, "OPAMBIN_TRUSTED_KEYS": str(KEY.public)}
+    at = ("--switch", cache.switch)
+    rehearsed = cache.world.opam_bin("pull", "top", *at, "--dry-run", more=more)
+    assert "3 snapshots would be fetched" in rehearsed.out
+    assert cache.world.manifests == []
+    done = json.loads(cache.world.opam_bin("pull", "top", *at, "--json", more=more).out)
+    assert sorted(row["package"] for row in done["fetched"]) == ["flat.1", "top.1", "tree.2"]
+    assert cache.world.installed(cache.switch) == []
+    asked = len(cache.remote.requests)
+    cache.install("top", OPAMBIN_REMOTE="", OPAMBIN_TRUSTED_KEYS="")
+    assert (cache.world.built, len(cache.remote.requests)) == ([], asked)
+    shutil.rmtree(cache.world.cache)
+    again = cache.world.opam_bin("pull", *at, more=more)
+    assert "3 snapshots fetched from environment" in again.out
+    assert "3 snapshots in the store already" in cache.world.opam_bin("pull", *at, more=more).out
+
+
+def test_a_pull_without_a_remote_says_what_is_missing(cache: Cache) -> None:
+    done = cache.world.opam_bin("pull", "leaf", "--switch", cache.switch, code=4)
+    assert "no remote is configured: see opam-bin remote add" in done.err
+    off = {"OPAMBIN_REMOTE": cache.remote.url, "OPAMBIN_OFFLINE": "true"}
+    done = cache.world.opam_bin("pull", "leaf", "--switch", cache.switch, code=4, more=off)
+    assert "remotes are switched off (offline)" in done.err
+
+
+def test_a_switch_is_created_with_a_compiler_from_a_remote(cache: Cache) -> None:
+    """Any package may stand for a compiler."""
+    more = {"OPAMBIN_REMOTE": cache.remote.url, "OPAMBIN_TRUSTED_KEYS": str(KEY.public)}
+    name = f"{cache.switch}-new"
+    done = cache.world.opam_bin("switch", "create", name, "leaf", "--no-switch", more=more)
+    assert "1 restored" in done.text
+    assert cache.world.built == []
+    assert cache.world.installed(name) == ["leaf.1"]
+    cache.world.opam("switch", "remove", name)
