@@ -7,11 +7,12 @@ are picked fit together: what is installed already comes first, then what was pi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
+from opambin.claims import Unclaimed, disputes
 from opambin.foreign import is_opams_own
 from opambin.model import PackageName
 from opambin.opam import fields as opam_file
@@ -177,6 +178,28 @@ def make_plan(universe: Universe, packages: Iterable[Package], shelf: Shelf, sit
         shelf: The snapshots.
         site: Where they would go.
     """
+    packages, known = list(packages), Unclaimed(shelf)
+    while True:
+        items = _plan(universe, packages, known, site)
+        hits = [
+            (item.keyed.key, item.manifest)
+            for item in items
+            if item.verdict is Verdict.HIT and item.manifest is not None and item.keyed and item.keyed.key
+        ]
+        disputed = disputes(hits)
+        if disputed.keys() <= known.disputed.keys():
+            return [_disputed(item, known) for item in items] if known.disputed else items
+        known.disputed.update(disputed)
+
+
+def _disputed(item: Item, known: Unclaimed) -> Item:
+    """Say why a package is a miss whose snapshot another one disputes."""
+    key = item.keyed.key if item.keyed is not None and item.verdict is Verdict.MISS else None
+    reason = known.reason(key) if key is not None else ""
+    return replace(item, reason=reason) if reason else item
+
+
+def _plan(universe: Universe, packages: Iterable[Package], shelf: Shelf, site: Site) -> list[Item]:
     progress = _Progress(dict(site.installed))
     for package in packages:
         item = _decide(universe, universe.node(package.name), shelf, site, progress)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opambin.context import Context
-    from opambin.model import Manifest, PackageName
+    from opambin.model import Manifest
     from opambin.placement import recovery
     from opambin.plan import Item
     from opambin.universe import Universe
@@ -180,7 +180,7 @@ def _undo(run: Run, journal: recovery.Journal) -> None:
 def _stage(run: Run, target: placing.Target) -> list[Manifest]:
     """Make the files of all hits; what can't be made is left to opam."""
     hits: list[Manifest] = []
-    taken: dict[str, PackageName] = {}
+    taken: dict[str, Manifest] = {}
     leaving = run.removal.leaving
     for item in run.wanted.items:
         if item.verdict is Verdict.HIT and item.manifest is not None:
@@ -189,11 +189,14 @@ def _stage(run: Run, target: placing.Target) -> list[Manifest]:
             twice = next((path for path in files if path in taken), "")
             if path:
                 run.left[str(item.package)] = f"{path} is in the switch already"
-            elif twice:
-                run.left[str(item.package)] = f"{twice} comes with {taken[twice]} already"
+            elif twice:  # whose it is can't be known: opam builds both
+                other = taken[twice]
+                run.left[str(item.package)] = f"{twice} comes with {other.package.name}, too"
+                run.left[str(other.package)] = f"{twice} comes with {item.package.name}, too"
             else:
-                taken.update(dict.fromkeys(files, item.package.name))
+                taken.update(dict.fromkeys(files, item.manifest))
                 hits.append(item.manifest)
+    hits = [manifest for manifest in hits if str(manifest.package) not in run.left]
     shutil.rmtree(target.staging, ignore_errors=True)
     problems = placing.stage(run.context.need_store(), hits, target)
     for manifest in hits:

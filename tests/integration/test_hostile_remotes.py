@@ -35,21 +35,21 @@ class Publisher:
     store: Store
     folder: Path
 
-    def publish(self, change: Callable[[Manifest], Manifest]) -> None:
-        """Put the package on the remote, its manifest changed and signed."""
-        (manifest,) = (it for it in self.store.manifests.all() if it.package.name == "leaf")
-        for name, data in content(self.store, manifest, KEY, change(manifest)).items():
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).write_bytes(data)
+    def publish(self, change: Callable[[Manifest], Manifest], name: str = "leaf") -> None:
+        """Put a package on the remote, its manifest changed and signed."""
+        (manifest,) = (it for it in self.store.manifests.all() if it.package.name == name)
+        for path, data in content(self.store, manifest, KEY, change(manifest)).items():
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_bytes(data)
 
-    def install(self) -> Done:
-        """Install it in the empty switch."""
+    def install(self, *names: str) -> Done:
+        """Install packages in the switch."""
         environ = {
             "OPAMBIN_REMOTE": str(self.folder),
             "OPAMBIN_TRUSTED_KEYS": str(KEY.public),
             "XDG_STATE_HOME": str(self.folder.parent / "state"),
         }
-        return self.world.opam_bin("install", "--switch", self.switch, "leaf", more=environ)
+        return self.world.opam_bin("install", "--switch", self.switch, *(names or ("leaf",)), more=environ)
 
     @property
     def opam_file(self) -> bytes:
@@ -63,7 +63,7 @@ def built(tiny_root: World) -> World:
     """A world where the package was built and captured."""
     world = dataclasses.replace(tiny_root, number=next(_numbers))
     world.empty_switch(f"s{world.number}")
-    world.opam("install", "--switch", f"s{world.number}", "leaf")
+    world.opam("install", "--switch", f"s{world.number}", "leaf", "lone")
     return world
 
 
@@ -131,3 +131,39 @@ def test_a_hostile_snapshot_is_reported_and_the_package_built(
     prefix = publisher.world.prefix(publisher.switch)
     assert (prefix / "lib/leaf/x").read_text() == "leaf\n"
     assert not list((prefix / "lib").glob("zz*"))
+
+
+def claims_files_of_lone(manifest: Manifest) -> Manifest:
+    (own,) = (entry for entry in manifest.files if entry.path == "lib/leaf/x")
+    return dataclasses.replace(manifest, files=(*manifest.files, dataclasses.replace(own, path="lib/lone/x")))
+
+
+def contents(publisher: Publisher) -> list[str]:
+    lib = publisher.world.prefix(publisher.switch) / "lib"
+    return [(lib / name / "x").read_text() for name in ("leaf", "lone")]
+
+
+@pytest.mark.parametrize("names", [("leaf", "lone"), ("lone", "leaf")])
+def test_files_of_another_package_of_the_plan_are_not_taken(
+    publisher: Publisher, names: tuple[str, str]
+) -> None:
+    """Whose they are can't be known from the snapshots, so opam builds both."""
+    publisher.publish(claims_files_of_lone)
+    publisher.publish(lambda it: it, "lone")
+    shown = publisher.install("--dry-run", *names)
+    assert "lib/lone/x comes with leaf, too" in shown.text
+    assert "lib/lone/x comes with lone, too" in shown.text
+    publisher.install(*names)
+    assert sorted(publisher.world.built) == ["leaf.1", "lone.1"]
+    assert contents(publisher) == ["leaf\n", "lone\n"]
+
+
+def test_files_of_an_installed_package_are_not_taken(publisher: Publisher) -> None:
+    publisher.publish(claims_files_of_lone)
+    publisher.publish(lambda it: it, "lone")
+    publisher.install("lone")
+    assert publisher.world.built == []
+    done = publisher.install("leaf")
+    assert "lib/lone/x is in the switch already" in done.text
+    assert publisher.world.built == ["leaf.1"]
+    assert contents(publisher) == ["leaf\n", "lone\n"]

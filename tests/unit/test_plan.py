@@ -228,6 +228,32 @@ def test_outputs_fit_to_what_was_picked_before() -> None:
     assert [items[name].manifest for name in "ab"] == [below[1], above[1]]
 
 
+def brings(package: str, *paths: str, number: int = 1) -> Manifest:
+    files = tuple(FileEntry(path, FileType.FILE, 0o644, Digest("0" * 64)) for path in sorted(paths))
+    folder = FileEntry("lib", FileType.DIRECTORY, 0o755)
+    return snapshot(package, number, files=(folder, *files))
+
+
+def test_of_two_snapshots_that_bring_one_file_neither_is_taken() -> None:
+    """One of them may claim what is the other's; folders may be shared."""
+    there = [brings("a.1", "lib/a", "lib/b"), brings("b.1", "lib/b"), brings("c.1", "lib/c")]
+    items = plan({"a.1": "", "b.1": "", "c.1": ""}, there)
+    assert verdicts(items) == {"a": Verdict.MISS, "b": Verdict.MISS, "c": Verdict.HIT}
+    assert items["a"].reason == "lib/b comes with b, too"
+    assert items["b"].reason == "lib/b comes with a, too"
+
+
+def test_another_output_that_brings_no_disputed_file_is_taken() -> None:
+    there = [
+        brings("a.1", "lib/a", "lib/b"),
+        brings("a.1", "lib/a", number=2),
+        brings("b.1", "lib/b", number=3),
+        brings("b.1", "lib/b", number=4),
+    ]
+    items = plan({"a.1": "", "b.1": ""}, there)
+    assert [item.manifest.output for item in items.values() if item.manifest] == [output(2), output(4)]
+
+
 def test_no_output_fits_and_the_first_reason_is_told() -> None:
     texts = {"a.1": "", "b.1": 'depends: ["a"]'}
     above = [snapshot("b.1", 1, imports=needs(8, UNIT)), snapshot("b.1", 2, imports=needs(9, OTHER_UNIT))]
