@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import itertools
 import os
@@ -237,7 +238,7 @@ def on_terminal(pair: Pair, args: tuple[str, ...], more: dict[str, str], *, say:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
         os.chdir(pair.transparent.folder)
         os.execvpe("opam", ["opam", *args], environ)  # noqa: S606 - a terminal of its own, and no shell
-    heard, said = b"", 0.0
+    heard, said, keys = b"", 0.0, b""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         ready, _, _ = select.select([master], [], [], 0.2)
@@ -245,10 +246,13 @@ def on_terminal(pair: Pair, args: tuple[str, ...], more: dict[str, str], *, say:
             heard += os.read(master, 65536) if ready else b""
         except OSError:
             break  # everyone has closed the terminal
-        # opam forgets what was typed before it was ready to listen, so the answer is given again
-        if ASKED.search(heard) and not ready and time.monotonic() > said + 3:
-            os.write(master, say)
-            said = time.monotonic()
+        # opam forgets what was typed before it was ready to listen, so the answer is given again; 2.3 takes
+        # several keys at once for none that it knows
+        if ASKED.search(heard) and not ready and time.monotonic() > said + (0.3 if keys else 3):
+            keys = keys or say
+            with contextlib.suppress(OSError):  # it has what it wants
+                os.write(master, keys[:1])
+            said, keys = time.monotonic(), keys[1:]
     os.close(master)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), heard.decode(errors="replace")
 
@@ -273,7 +277,8 @@ def test_a_question_on_a_terminal(pair: Pair, hits: bool, answer: bytes, codes: 
     name = f"q{next(_numbers)}"
     pair.transparent.empty_switch(name)
     code, heard = on_terminal(pair, ("install", f"--switch={name}", "top"), more, say=answer)
-    assert len(ASKED.findall(heard.encode())) == 1, heard
+    assert ASKED.search(heard.encode()), heard
+    assert not hits or len(ASKED.findall(heard.encode())) == 1, heard  # opam 2.3 writes it anew for each key
     assert code in codes, heard
     assert "Traceback" not in heard
     wanted = ["flat.1", "top.1", "tree.2"] if code == 0 else []
