@@ -468,7 +468,8 @@ def test_what_is_signed_is_told(tmp_path: Path) -> None:
     words = " ".join(page(tmp_path, "pages/verify.html").words.split())
     assert "2 of these 2 keys" in words
     assert f"opam-bin verify-repo {samples.URL} --anchor {'ab' * 32} --anchor {'cd' * 32} --quorum 2" in words
-    assert f"opam repository add bin {samples.URL} 2 {'ab' * 32} {'cd' * 32}" in words
+    assert f"opam repository add bin {samples.URL} 2 {'ab' * 32} {'cd' * 32} --dont-select" in words
+    assert "opam switch create ready 4.14.2 --repos=binCopy" in words
     assert """opam option --global 'repository-validation-command=["opam-bin" "verify-update"]'""" in words
     write(tmp_path, samples.small())
     assert "not signed" in page(tmp_path, "pages/verify.html").words

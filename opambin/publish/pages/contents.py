@@ -70,7 +70,7 @@ def pages(catalogue: Catalogue, signed: Signed | None, files: Listing) -> Iterat
     yield Page(FRONT, whole, partial(front.render, catalogue, views, {**shared, "index": index}))
     yield Page(
         f"{FOLDER}/verify.html",
-        _digest(site, signed),
+        _digest(site, signed, front.compiler(front.figures(catalogue))),
         partial(verification.render, catalogue, signed, shared),
     )
     yield Page(

@@ -86,14 +86,19 @@ def example(views: Sequence[PackageView]) -> PackageView | None:
     return next(iter(most or binary), None)
 
 
-def new_switch(catalogue: Catalogue, found: Figures) -> str:
-    """Return the command that makes a switch from this repository alone; empty when that can't be done."""
+def new_switch(catalogue: Catalogue, found: Figures, *, added: bool = False) -> str:
+    """Return the command that makes a switch from this repository alone; empty when that can't be done.
+
+    Args:
+        catalogue: What the repository holds.
+        found: Its numbers.
+        added: Whether opam knows the repository already.
+    """
     wanted = compiler(found)
     if catalogue.mode is Mode.MIXED or not wording.is_package(wanted):
         return ""
-    return wording.command(
-        "opam", "switch", "create", SWITCH, wanted, f"--repos={REPOSITORY}={catalogue.base_url}"
-    )
+    repository = REPOSITORY if added else f"{REPOSITORY}={catalogue.base_url}"
+    return wording.command("opam", "switch", "create", SWITCH, wanted, f"--repos={repository}")
 
 
 def add_repository(catalogue: Catalogue) -> str:
