@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import fcntl
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 30
 DAV_MODULE = Path("/usr/lib/nginx/modules/ngx_http_dav_ext_module.so")
+_held: list[int] = []  # locks of ports
 USER, PASSWORD = "ci", "secret:with:colons"
 
 
@@ -78,10 +82,24 @@ def program(*names: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Return a port that nobody listens on, and no other run of these tests will take.
+
+    The kernel gives out the ports above 32767 for connections; two runs at once agree by a lock that lasts as
+    long as the process.
+    """
+    folder = Path(tempfile.gettempdir()) / f"opambin-test-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        lock = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(lock)
+            continue
+        _held.append(lock)
         return port
 
 
