@@ -58,7 +58,7 @@ class Samples:
         *below: str,
         build: str = "1",
         opam: str = "",
-        files: Mapping[str, bytes] | None = None,
+        files: Mapping[str, bytes] | tuple[FileEntry, ...] | None = None,
         **changes: object,
     ) -> Manifest:
         """Add a snapshot; ``below`` are packages that were added before, ``NAME.VERSION``."""
@@ -90,7 +90,9 @@ class Samples:
         self.made[package] = manifest
         return manifest
 
-    def _files(self, files: Mapping[str, bytes]) -> list[FileEntry]:
+    def _files(self, files: Mapping[str, bytes] | tuple[FileEntry, ...]) -> list[FileEntry]:
+        if isinstance(files, tuple):
+            return list(files)
         found = []
         for path, content in sorted(files.items()):
             digest, size = self.store.objects.put_bytes(content, executable=False)

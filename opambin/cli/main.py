@@ -46,6 +46,7 @@ COMMANDS = {
     "keep": "Name snapshots that gc leaves alone.",
     "remote": "Say which shared caches are used, and try them out.",
     "key": "Make, list, trust and revoke the keys that sign snapshots.",
+    "relocate-archive": "Move files of a published archive that plain opam can't move.",
     "publish": "Publish snapshots as an opam repository that plain opam installs from.",
     "env": "Print what a shell evaluates so that plain opam commands restore, too.",
     "stats": "Show hits, misses and what was saved, by day and package.",

@@ -46,6 +46,7 @@ _SHOWN = 10  # packages that are named before the rest is counted
 @click.option("--unknown-licences", type=click.Choice(["leave-out", "allow"]), help="What becomes of them.")
 @click.option("--private", multiple=True, metavar="TEXT", help="A further text that must not be published.")
 @click.option("--accept", multiple=True, metavar="PKG:PATH", help="Publish a file (glob) whatever it holds.")
+@click.option("--allow-helper", is_flag=True, help="Publish what needs opam-bin at its installation, too.")
 @click.option("--accept-older", is_flag=True, help="Go on although the place holds less than we put there.")
 @sign_option
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be published.")
@@ -98,6 +99,7 @@ def _options(config: Config, given: Mapping[str, Any], *, quiet: bool) -> Option
         identity=publisher.identity(os.environ, config, given["private"]),
         accepted=given["accept"],
         older=given["accept_older"],
+        allow_helper=given["allow_helper"],
         dry_run=given["dry_run"],
         jobs=config.jobs,
         now=_now(),

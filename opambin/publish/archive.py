@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, FileType
+from opambin.publish import helped
 from opambin.publish.catalogue import Archive, archive_path
+from opambin.publish.edits import FileEdits
 from opambin.publish.licences import is_licence_file
 from opambin.publish.steps import file_edits, store_text, text_edits
 from opambin.relocate import rendering
@@ -25,8 +27,8 @@ from opambin.relocate import rendering
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from opambin.model import Digest, FileEntry, Manifest
-    from opambin.publish.edits import FileEdits, Item
+    from opambin.model import Digest, FileEntry, Manifest, Occurrence
+    from opambin.publish.edits import Item
     from opambin.publish.privacy import Finding, Scanner
 
 FORMAT = 1
@@ -64,12 +66,27 @@ class Written:
         max_prefix: The longest prefix that its files can be installed at, in bytes; None for any.
         licences: The licence files in it.
         findings: What must not be published; then it is not to be used.
+        helper: Whether it needs opam-bin at the installation.
     """
 
     archive: Archive
     max_prefix: int | None
     licences: tuple[str, ...]
     findings: tuple[Finding, ...]
+    helper: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What else matters for an archive.
+
+    Attributes:
+        licences: Licence files from the source, by name; for packages that install none.
+        helper: Whether files that the script can't move may be left to opam-bin.
+    """
+
+    licences: Mapping[str, bytes] = field(default_factory=dict)
+    helper: bool = False
 
 
 @dataclass
@@ -84,6 +101,7 @@ class _Run:
     swept: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     licences: list[str] = field(default_factory=list)
+    helped: dict[str, tuple[Occurrence, ...]] | None = None
 
     @property
     def top(self) -> str:
@@ -95,8 +113,8 @@ def write(
     manifest: Manifest,
     objects: Objects,
     scanner: Scanner,
-    licences: Mapping[str, bytes],
     into: BinaryIO,
+    extras: Extras,
 ) -> Written:
     """Write the archive of a snapshot.
 
@@ -104,8 +122,8 @@ def write(
         manifest: The snapshot.
         objects: Its files.
         scanner: Looks for what must not be published.
-        licences: Licence files from the source, by name; for packages that install none.
         into: Where to; what is there after an error is of no use.
+        extras: What else matters.
 
     Raises:
         CannotRelocateError: A file can't be relocated by the script, or has a name that it can't handle.
@@ -116,13 +134,14 @@ def write(
         gzip.GzipFile("", "wb", LEVEL, sink, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT, bufsize=_CHUNK) as tar,
     ):
-        run = _Run(manifest, objects, scanner, tar)
+        run = _Run(manifest, objects, scanner, tar, helped={} if extras.helper else None)
         _write_tree(run)
-        _write_meta(run, licences)
+        _write_meta(run, extras.licences)
         _write_list(run)
     sha256 = sink.sha256.hexdigest()
     found = Archive(archive_path(sha256), sha256, sink.sha512.hexdigest(), sink.size)
-    return Written(found, longest_prefix(manifest), tuple(run.licences), tuple(run.findings))
+    told = tuple(run.licences), tuple(run.findings)
+    return Written(found, longest_prefix(manifest), *told, bool(run.helped))
 
 
 def longest_prefix(manifest: Manifest) -> int | None:
@@ -206,7 +225,10 @@ def _file(run: _Run, entry: FileEntry) -> None:
     try:
         edits = file_edits(content, entry.occurrences)
     except CannotRelocateError as error:
-        raise CannotRelocateError(entry.path, str(error)) from error
+        if run.helped is None:
+            raise CannotRelocateError(entry.path, str(error)) from error
+        run.helped[f"{TREE}/{entry.path}"] = entry.occurrences
+        edits = FileEdits()
     _edited(run, f"{TREE}/{entry.path}", content, entry.mode, edits)
 
 
@@ -241,6 +263,8 @@ def _write_list(run: _Run) -> None:
     head = [f"edits {FORMAT}"] + ([f"max {limit}"] if limit is not None else []) + list(_needs(run.manifest))
     lines = [*head, *(f"sed {name}" for name in run.swept), *run.lines]
     _add(run, LIST_NAME, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"), 0o644)
+    if run.helped:
+        _add(run, helped.NAME, helped.render(run.helped), 0o644)
     _add(run, SCRIPT_NAME, script().encode(), 0o755)
 
 

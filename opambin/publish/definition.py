@@ -16,7 +16,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from opambin.model import FileType
+from opambin.model import FileType, PackageName, Version
 from opambin.opam import fields, filters, formula
 from opambin.opam.ast import (
     Bool,
@@ -34,6 +34,7 @@ from opambin.opam.ast import (
 )
 from opambin.opam.ast import String as Text
 from opambin.opam.printer import print_file
+from opambin.publish import helped
 from opambin.publish.archive import SCRIPT_NAME, holds_files
 from opambin.publish.catalogue import ContentKind, Dependency, Platform
 from opambin.universe import as_value
@@ -41,7 +42,7 @@ from opambin.universe import as_value
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from opambin.model import Manifest, PackageName, Version
+    from opambin.model import Manifest
     from opambin.opam.ast import Item, Value
     from opambin.opam.interpolation import Env
     from opambin.publish.catalogue import Archive
@@ -74,12 +75,14 @@ class Around:
         post: The same, of packages that are wanted with it.
         url: Of its archive; empty without one.
         archive: Its archive.
+        helper: Whether the archive needs opam-bin at the installation.
     """
 
     published: Mapping[PackageName, Version]
     post: Mapping[PackageName, Version] = field(default_factory=dict)
     url: str = ""
     archive: Archive | None = None
+    helper: bool = False
 
 
 def kind_of(manifest: Manifest) -> ContentKind:
@@ -148,7 +151,7 @@ def define(manifest: Manifest, file: OpamFile, around: Around) -> tuple[str, tup
     conflicts = tuple(_conflicts(manifest, file, around))
     items += [Field("conflicts", List(conflicts))] if conflicts else []
     items.append(Field("available", _available(file, platform_of(manifest))))
-    items += _script_calls(manifest) if is_archive else []
+    items += _script_calls(manifest, helper=around.helper) if is_archive else []
     items += [Field(_KEY_FIELD, Text(manifest.key)), Field(_OUTPUT_FIELD, Text(manifest.output))]
     if around.archive is not None:
         sums = (f"sha256={around.archive.sha256}", f"sha512={around.archive.sha512}")
@@ -176,6 +179,8 @@ def _dependencies(around: Around) -> tuple[Dependency, ...]:
         for name, version in around.post.items()
         if name not in around.published
     ]
+    if around.helper:
+        found.append(Dependency(PackageName(helped.HELPER), Version(helped.HELPER_VERSION)))
     return tuple(sorted(found))
 
 
@@ -251,13 +256,14 @@ def _available(file: OpamFile, platform: Platform) -> Value:
     return Logop("&", (*operands, *wanted))
 
 
-def _script_calls(manifest: Manifest) -> list[Item]:
+def _script_calls(manifest: Manifest, *, helper: bool) -> list[Item]:
     def call(verb: str) -> Value:
-        return List((List((Text("sh"), Text(f"./{SCRIPT_NAME}"), Text(verb), Ident("prefix"))),))
+        return List((Text("sh"), Text(f"./{SCRIPT_NAME}"), Text(verb), Ident("prefix")))
 
-    calls: list[Item] = [Field("build", call("relocate"))]
+    ours = List((Text("opam-bin"), Text(helped.COMMAND), Ident("prefix")))
+    calls: list[Item] = [Field("build", List((call("relocate"), *([ours] if helper else []))))]
     if holds_files(manifest):
-        calls.append(Field("install", call("install")))
+        calls.append(Field("install", List((call("install"),))))
     return calls
 
 

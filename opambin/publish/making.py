@@ -41,12 +41,14 @@ class Made:
         path: Where it is now.
         max_prefix: The longest prefix that it can be installed at, in bytes.
         licences: The licence files in it.
+        helper: Whether it needs opam-bin at the installation.
     """
 
     archive: Archive
     path: Path
     max_prefix: int | None
     licences: tuple[str, ...]
+    helper: bool
 
 
 def refusals(candidates: Iterable[Candidate], options: Options) -> dict[Identity, str]:
@@ -137,17 +139,16 @@ class Maker:
 
         def one(candidate: Candidate) -> None:
             path = work / f"{candidate.manifest.key[:32]}-{candidate.manifest.output[:32]}.tar.gz"
+            extras = archive.Extras(self._licence_files(candidate), self._options.allow_helper)
             try:
                 with path.open("xb") as stream:
-                    done = archive.write(
-                        candidate.manifest, store.objects, scanner, self._licence_files(candidate), stream
-                    )
+                    done = archive.write(candidate.manifest, store.objects, scanner, stream, extras)
             except CannotRelocateError as error:
                 failed[candidate.identity] = f"opam alone can't move it: {error}"
                 path.unlink()
                 return
             findings.extend(map(str, done.findings))
-            made[candidate.identity] = Made(done.archive, path, done.max_prefix, done.licences)
+            made[candidate.identity] = Made(done.archive, path, done.max_prefix, done.licences, done.helper)
 
         with ThreadPoolExecutor(max(1, self._options.jobs)) as pool:
             for future in [pool.submit(one, candidate) for candidate in todo]:
@@ -210,6 +211,7 @@ class Maker:
                 self._post(chosen, by_name, above),
                 f"{self._options.base_url}/{found.path}" if found else "",
                 found,
+                helper=_helper(done, old),
             ),
         )
         build = self._build(chosen, done, old, (text, dependencies))
@@ -249,7 +251,7 @@ class Maker:
             synopsis=_string(file, "synopsis"),
             homepage=_string(file, "homepage"),
             max_prefix=archive.longest_prefix(manifest) if kind is ContentKind.BINARY else None,
-            helper=False,
+            helper=_helper(done, old),
             built_at=manifest.build.built_at,
             seconds=manifest.build.seconds,
             published_at=old.published_at if old is not None and unchanged else self._options.now,
@@ -290,6 +292,10 @@ class Maker:
                 found = next(filter(None, below), "")
             self._compilers[identity] = found
         return found
+
+
+def _helper(done: Made | None, old: Build | None) -> bool:
+    return done.helper if done is not None else old is not None and old.helper
 
 
 class _Above:

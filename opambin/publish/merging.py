@@ -7,7 +7,7 @@ from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
 from opambin.opam.version import compare
-from opambin.publish import definition
+from opambin.publish import definition, helped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -45,7 +45,7 @@ def _stands(row: Build, before: dict[Spot, Build], there: dict[Spot, Build]) -> 
     for needed in row.dependencies:
         spot = needed.name, needed.published
         was, now = before.get(spot), there.get(spot)
-        if needed.post:
+        if needed.post or needed.name == helped.HELPER:
             continue
         if was is None or now is None or (was.key, was.output) != (now.key, now.output):
             return False

@@ -87,6 +87,7 @@ class Options:
         licence_files: Finds licence files of a package's source, for those that install none.
         tell: Called with a line when something takes a while.
         signed: Signs the publication; None where the place has no keys.
+        allow_helper: Whether packages may need opam-bin at their installation.
     """
 
     mode: Mode | None = None
@@ -104,11 +105,12 @@ class Options:
     licence_files: Callable[[Manifest], Mapping[str, bytes]] = lambda _: {}
     tell: Callable[[str], None] = lambda _: None
     signed: Signed | None = None
+    allow_helper: bool = False
 
     def rules(self) -> str:
         """Return the sha256 of what decides on the content beside the snapshots."""
         policy = asdict(self.policy)
-        versions = [catalogue.FORMAT, archive.FORMAT, DEFINITIONS, self.keep]
+        versions = [catalogue.FORMAT, archive.FORMAT, DEFINITIONS, self.keep, self.allow_helper]
         text = json.dumps([versions, archive.script(), policy], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

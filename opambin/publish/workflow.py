@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError
-from opambin.publish import catalogue, index, merging, pagesteps, wanting
+from opambin.publish import catalogue, helped, index, merging, pagesteps, wanting
 from opambin.publish.catalogue import Catalogue, LeftOut, Mode
 from opambin.publish.making import Maker, refusals
 from opambin.publish.options import checked_url
@@ -269,6 +269,8 @@ class _Publication:
         files = {name: content for name, content in texts.items() if _folder(name) in folders}
         if self._mode is Mode.MIXED:
             files |= merging.short_names(kept)
+        if any(row.helper for row in kept):
+            files[helped.PATH] = helped.definition()
         repo = index.repo_file(self._options.base_url)
         packed = index.write({**files, index.REPO: repo})
         digest = hashlib.sha256(packed).hexdigest()
