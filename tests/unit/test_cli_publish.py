@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from cli_runs import Cli
+from snapshot_samples import OPAM, VIRTUAL, Samples, sha
+
+from opambin.publish import publisher
+from opambin.store.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+URL = "https://example.org/opam"
+UNLICENSED = OPAM.format(depends="", name="x", digits=sha("x")).replace('license: "MIT"\n', "")
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    found = Cli(monkeypatch, capsys, tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+    with Store.open(found.cache) as store:
+        samples = Samples(store)
+        samples.add("ocaml.4.14.2", opam='opam-version: "2.0"\nflags: compiler\n', files={}, config="x")
+        samples.add("base-unix.base", opam=VIRTUAL, files={})
+        samples.add("zarith.1.12", "ocaml.4.14.2")
+        samples.add("mystery.1", opam=UNLICENSED)
+    return found
+
+
+def test_publishing_is_told(cli: Cli, tmp_path: Path) -> None:
+    done = cli("publish", str(tmp_path / "repo"), "--base-url", URL)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0].startswith(f"Published to {tmp_path}/repo: 3 packages, archives of")
+    assert "  new: base-unix.base, ocaml.4.14.2, zarith.1.12" in lines
+    assert any(line.startswith("  left out: mystery.1: its definition names no licence") for line in lines)
+    assert f"  for users: opam repository add NAME {URL}" in lines
+    assert "making 2 archives" in done.err
+    assert cli("publish", str(tmp_path / "repo")).out.startswith(
+        f"{tmp_path}/repo is as it should be: 3 packages"
+    )
+
+
+def test_json(cli: Cli, tmp_path: Path) -> None:
+    done = cli("publish", str(tmp_path / "repo"), "zarith", "--base-url", f"{URL}/", "--json")
+    found = done.json
+    assert done.err == ""
+    assert found["archive_bytes"] > 0
+    assert found == {
+        "place": f"{tmp_path}/repo",
+        "base_url": URL,
+        "mode": "alone",
+        "serial": 1,
+        "changed": True,
+        "packages": 2,
+        "archive_bytes": found["archive_bytes"],
+        "added": ["ocaml.4.14.2", "zarith.1.12"],
+        "removed": [],
+        "left_out": [],
+        "missing": [],
+    } | {name: value for name, value in found.items() if name == "signed"}
+
+
+def test_a_licence_may_be_named(cli: Cli, tmp_path: Path) -> None:
+    args = ("publish", str(tmp_path / "repo"), "--base-url", URL, "--json")
+    assert len(cli(*args, "--licence", "mystery=MIT").json["added"]) == 4
+    assert cli(*args, "--licence", "mystery=MIT", "--deny-licence", "MIT").json["packages"] == 2
+
+
+def test_a_dry_run(cli: Cli, tmp_path: Path) -> None:
+    done = cli("publish", str(tmp_path / "repo"), "--base-url", URL, "--dry-run")
+    assert done.out.startswith(f"Would publish to {tmp_path}/repo: 3 packages.")
+    assert not (tmp_path / "repo").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        pytest.param(("mystery",), 2, "mystery.1 can't be published", id="named and refused"),
+        pytest.param(("nobody",), 2, "nobody is not among the snapshots", id="not there"),
+        pytest.param(("--licence", "mystery"), 2, "not PACKAGE=EXPRESSION", id="half a licence"),
+        pytest.param(("--licence-policy", "/no/such"), 3, "can't be read", id="no policy"),
+        pytest.param(("--base-url", "ftp://x"), 2, "not a base URL", id="URL"),
+        pytest.param(("--private", "zarith"), 3, "must not leave your machine", id="private"),
+        pytest.param(("--keep", "-1"), 2, "keep", id="keep"),
+    ],
+)
+def test_what_is_refused(cli: Cli, tmp_path: Path, args: tuple[str, ...], code: int, words: str) -> None:
+    if "--private" in args:
+        with Store.open(cli.cache) as store:
+            Samples(store).add("leak.1", files={"lib/leak": b"about zarith"})
+    done = cli("publish", str(tmp_path / "repo"), "--base-url", URL, *args)
+    assert done.code == code, done.out + done.err
+    assert words in done.err
+    assert not (tmp_path / "repo/index.tar.gz").exists()
+
+
+def test_a_bad_time(cli: Cli, tmp_path: Path) -> None:
+    cli.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    done = cli("publish", str(tmp_path / "repo"), "--base-url", URL)
+    assert (done.code, "SOURCE_DATE_EPOCH is no number" in done.err) == (2, True)
+
+
+def test_an_older_repository_was_put_back(cli: Cli, tmp_path: Path) -> None:
+    import shutil
+
+    repo = tmp_path / "repo"
+    cli("publish", str(repo), "--base-url", URL)
+    shutil.copytree(repo, tmp_path / "old")
+    cli("publish", str(repo), "--licence", "mystery=MIT")
+    assert publisher.last_serial(tmp_path / "state/opam-bin/published.json", str(repo)) == 2
+    shutil.rmtree(repo)
+    shutil.copytree(tmp_path / "old", repo)
+    done = cli("publish", str(repo), "--licence", "mystery=MIT")
+    assert done.code == 2
+    assert "holds publication 1, and publication 2 was there before" in done.err
+    assert cli("publish", str(repo), "--licence", "mystery=MIT", "--accept-older").code == 0
+
+
+def test_a_switch(cli: Cli, tmp_path: Path) -> None:
+    cli.make_root("main")
+    cli.install("main", "ocaml.4.14.2", "zarith.1.12", "built-elsewhere.1")
+    with Store.open(cli.cache) as store:
+        known = {str(manifest.package): manifest for manifest in store.manifests.all()}
+    for package in ("ocaml.4.14.2", "zarith.1.12"):
+        cli.record("main", known[package])
+    args = ("publish", str(tmp_path / "repo"), "--base-url", URL, "--switch", "main", "--json")
+    found = cli(*args).json
+    assert found["added"] == ["ocaml.4.14.2", "zarith.1.12"]
+    assert [text.partition(":")[0] for text in found["missing"]] == ["built-elsewhere.1"]
+    assert cli(*args).json["changed"] is False
+
+
+def test_no_store(cli: Cli, tmp_path: Path) -> None:
+    cli.setenv("OPAMBIN_CACHE", str(tmp_path / "none"))
+    assert cli("publish", str(tmp_path / "repo"), "--base-url", URL).code == 4
