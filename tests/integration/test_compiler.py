@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 COMPILER = "ocaml-base-compiler.4.13.1"
 VERSION = "4.13.1"
-TOOLS = ("ocamlfind", "ocamlbuild", "zarith", "dune", "menhir", "ppx_sexp_conv", "lwt_ppx")
+TOOLS = ("ocamlfind", "ocamlbuild", "zarith", "dune", "menhir", "ppx_sexp_conv", "sexplib", "lwt_ppx")
 PATIENCE = 7200  # seconds; the whole corpus is built by one command
 FARTHEST = 150  # bytes; a prefix that every package must be movable to
 LONGER = 140  # bytes
