@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opambin.cli.output import Column, counted, moment, print_json, print_table
-from opambin.cli.trusting import now, public_key, sign_option, signers
+from opambin.cli.trusting import now, partial_option, public_key, sign_option, signers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,11 +156,12 @@ def status(folder: Path, as_json: bool) -> int:
 @folder_argument
 @click.option("--url", metavar="URL", help="Where the repository is served.")
 @click.option("--name", default="binary", metavar="NAME", help="What users call it in opam.")
-def trust(folder: Path, url: str | None, name: str) -> None:
+@partial_option
+def trust(folder: Path, url: str | None, name: str, *, partial: bool) -> None:
     """Print what users have to do so that opam refuses updates that do not verify."""
     from opambin.publish.signed.standing import instructions
 
-    click.echo(instructions(folder, url, name), nl=False)
+    click.echo(instructions(folder, url, name, partial=partial), nl=False)
 
 
 def tell(folder: Path, signing: Signing) -> None:

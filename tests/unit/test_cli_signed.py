@@ -283,3 +283,11 @@ def test_published_with_keys_or_not_at_all(cli: Cli, published: Publisher, tmp_p
     done = cli("publish", "http://127.0.0.1:9/opam", "--sign-with", key)
     assert done.code == 2
     assert "only a folder can be signed" in done.err
+
+
+def test_what_users_of_a_partial_mirror_have_to_do(cli: Cli, published: Publisher) -> None:
+    site = str(published.folder)
+    whole, part = cli("tuf", "trust", site).out, cli("tuf", "trust", site, "--partial").out
+    assert "--partial" not in whole
+    assert 'dir {!incremental} "--partial"]' in part
+    assert part.rstrip().endswith("--partial --quorum 1")

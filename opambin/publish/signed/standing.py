@@ -104,8 +104,14 @@ def look(repository: Path, now: datetime) -> State:
     return State(tuple(states), now)
 
 
-def instructions(repository: Path, url: str | None, name: str) -> str:
+def instructions(repository: Path, url: str | None, name: str, *, partial: bool = False) -> str:
     """Return what users have to do, for the publisher's own page.
+
+    Args:
+        repository: The folder that is published.
+        url: Where it is served.
+        name: What users call it in opam.
+        partial: It is a mirror of a part.
 
     Raises:
         UnavailableError: The repository has no keys.
@@ -115,10 +121,11 @@ def instructions(repository: Path, url: str | None, name: str) -> str:
     prints, quorum = root_fingerprints(data, str(repository))
     address = url or "URL"
     anchors = " ".join(prints)
-    flags = " ".join(f"--anchor {it}" for it in prints)
+    flags = " ".join(f"--anchor {it}" for it in prints) + " --partial" * partial
+    command = VALIDATION.removesuffix("]") + ' "--partial"' * partial + "]"
     return f"""\
 # Once: opam asks opam-bin before it takes an update. Without fingerprints opam never asks.
-opam option --global 'repository-validation-command={VALIDATION}'
+opam option --global 'repository-validation-command={command}'
 
 # The repository, its quorum, and the fingerprints of its root keys:
 opam repository add {name} {address} {quorum} {anchors}
