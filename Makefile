@@ -49,7 +49,7 @@ pages: dev ## pages of 10,000 packages: how long they take, and the search in th
 	@$(PYTEST) tests/integration/test_pages_many.py
 
 caches: dev ## shared caches: every fault of remotes, and how long a pull takes
-	@$(PYTEST) tests/integration/test_shared_caches.py tests/behaviour/test_remote_faults.py
+	@$(PYTEST) tests/integration/test_shared_caches.py tests/integration/test_ci_recipes.py tests/behaviour/test_remote_faults.py
 
 compiler: ## a compiler that opam builds and tools on top, moved and used (20 minutes; OPAMBIN_TEST_SET=full: 40)
 	@scripts/setup --dev --medium

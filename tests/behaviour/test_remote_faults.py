@@ -120,6 +120,7 @@ def test_a_remote_that_is_not_there(cache: Cache) -> None:
     assert done.seconds < 15
 
 
+@pytest.mark.slow
 def test_a_remote_that_drips(cache: Cache) -> None:
     cache.remote.fault = "drip"
     done = cache.install("leaf")

@@ -92,7 +92,10 @@ def docker() -> str:
     return runnable([re.sub(r"--mount=\S+\s+", "", run).strip() for run in runs])
 
 
-@pytest.mark.parametrize("commands", [github, gitlab, docker])
+@pytest.mark.parametrize(
+    "commands",
+    [github, pytest.param(gitlab, marks=pytest.mark.slow), pytest.param(docker, marks=pytest.mark.slow)],
+)
 def test_the_second_machine_builds_nothing(machine: World, tmp_path: Path, commands: Any) -> None:  # noqa: ANN401 - a function
     script = commands()
     assert all(
