@@ -51,7 +51,7 @@ pages: dev ## pages of 10,000 packages: how long they take, and the search in th
 caches: dev ## shared caches: every fault of remotes, and how long a pull takes
 	@$(PYTEST) tests/integration/test_shared_caches.py tests/integration/test_ci_recipes.py tests/behaviour/test_remote_faults.py
 
-compiler: ## a compiler that opam builds and tools on top, moved and used (20 minutes; OPAMBIN_TEST_SET=full: 40)
+compiler: ## a compiler that opam builds and tools on top, moved and used, and a second one elsewhere (30 minutes; OPAMBIN_TEST_SET=full: 50)
 	@scripts/setup --dev --medium
 	@$(PYTEST) tests/integration/test_compiler.py
 
