@@ -96,6 +96,8 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
         BadDataError: The bytes are not what the occurrences say.
         CannotRelocateError: The prefix does not fit.
     """
+    if not occurrences:
+        return content  # also of what only begins like a Mach-O file: nothing in it asks to be read
     found = changes(content, occurrences, target)
     if found is not None:
         return apply(content, found)

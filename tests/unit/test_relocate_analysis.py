@@ -145,6 +145,14 @@ def test_whatever_the_bytes_the_placeholder_form_is_consistent(parts: list[bytes
         )
 
 
+def test_what_only_begins_like_a_mach_o_file_is_left_as_it_is() -> None:
+    # Rendering read it as one, and refused.
+    data = b"\xcf\xfa\xed\xfe"
+    found = analyse(data, SPELLING, "lib/x")
+    assert (found.bound, found.occurrences) == ((), ())
+    assert render(data, found.occurrences, TARGET) == data
+
+
 # --- identity
 
 
