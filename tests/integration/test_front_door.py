@@ -244,7 +244,7 @@ def test_a_folder_that_is_installed_stands_on_what_was_restored(
 
 def test_a_local_switch(world: World, first: str) -> None:
     world.opam("install", "--switch", first, "top")
-    folder = world.folder / f"local {world.number}"
+    folder = world.folder / f"local-{world.number}"
     folder.mkdir()
     world.run("opam", "switch", "create", ".", "--empty", "--description", "a test's", folder=folder)
     done = world.run(sys.executable, "-m", "opambin", "install", "top", folder=folder)
