@@ -19,6 +19,7 @@ FULL = ("re", "zarith", "cppo")
 SHORT = ("re", "zarith")
 FIRST = "first"
 SECOND = "projects/some-other-and-longer-place"  # a local switch lives in the folder of its project
+THIRD = "projects/elsewhere"
 SANDBOX = (
     "bwrap",
     "--unshare-net",
@@ -80,6 +81,7 @@ def environment(work: Path) -> dict[str, str]:
         "OPAMBIN_CACHE": str(work / "cache"),
         "XDG_CONFIG_HOME": str(work / "config"),
         "XDG_CACHE_HOME": str(work / "xdg-cache"),
+        "XDG_STATE_HOME": str(work / "state"),
     }
 
 
@@ -210,19 +212,38 @@ def prove(stage: Stage, before: int) -> None:
     run(["opam-bin", "explain", "--switch", str(stage.second), stage.packages[0]])
 
 
-def summary(stage: Stage, built: float, restored: float) -> None:
-    """Print the two figures."""
+def share(stage: Stage) -> float:
+    """Push the store to a shared cache, lose it, and install from the cache, as another machine would.
+
+    Returns:
+        Seconds of ``opam-bin install``.
+    """
+    headline("6  Another machine: an empty store, and a shared cache")
+    run, shared, third = stage.runner.run, stage.work / "shared-cache", stage.work / THIRD
+    public = run(["opam-bin", "key", "generate", "demo"]).output.split()[-1]
+    run(["opam-bin", "key", "trust", public])
+    run(["opam-bin", "remote", "add", "team", str(shared), "--write", "--key", "demo"])
+    run(["opam-bin", "push", "--all", "--closure"])
+    shutil.rmtree(stage.work / "cache")
+    note("the store is removed; what is left is the folder shared-cache/, signed by the key `demo`")
+    third.mkdir(parents=True)
+    run(["opam", "switch", "create", str(third), stage.compiler], show=False)
+    return run(["opam-bin", "install", "--switch", str(third), *stage.packages]).seconds
+
+
+def summary(stage: Stage, built: float, restored: float, fetched: float) -> None:
+    """Print the figures."""
     say()
     say(f"   {'opam install ' + ' '.join(stage.packages):<44} {'time':>8}   downloads")
     sources = sum("/sources/" in path for path in stage.server.requests)
     say(f"   {'from source':<44} {built:>6.1f} s   {sources}")
     say(f"   {'restored by opam-bin, into another switch':<44} {restored:>6.1f} s   0")
-    say(f"   {'':<44} {built / restored:>6.1f} x")
+    say(f"   {'with an empty store, from a shared cache':<44} {fetched:>6.1f} s   0")
 
 
 def play(work: Path, packages: tuple[str, ...]) -> None:
     """Clear ``work`` of an earlier run, keeping the downloaded sources, and run all steps."""
-    for name in ("opam", "cache", "config", "xdg-cache", "served", "projects"):
+    for name in ("opam", "cache", "config", "xdg-cache", "state", "served", "projects", "shared-cache"):
         shutil.rmtree(work / name, ignore_errors=True)
     for name in ("config", "xdg-cache"):
         (work / name).mkdir(parents=True)
@@ -240,7 +261,10 @@ def play(work: Path, packages: tuple[str, ...]) -> None:
         restored = restore(stage)
         use(stage)
         prove(stage, before)
-        summary(stage, built, restored)
+        fetched = share(stage)
+        if stage.server.requests[before:]:
+            raise DemoError("the server was asked for something")
+        summary(stage, built, restored, fetched)
 
 
 def main() -> int:
