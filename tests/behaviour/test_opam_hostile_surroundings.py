@@ -39,7 +39,7 @@ def mounted(path: Path, *options: str) -> Iterator[None]:
 @pytest.fixture
 def full_store(world: World) -> Iterator[World]:
     """A store on a disk of 1 MiB."""
-    with mounted(world.cache, "-t", "tmpfs", "-o", f"size={DISK_KIB}k", "none"):
+    with mounted(world.cache, "-t", "tmpfs", "-o", f"size={DISK_KIB}k,mode=755", "none"):
         yield world
 
 
