@@ -49,6 +49,7 @@ with open(home + "/calls", "a") as calls:
 if sys.argv[1] == "pre-session":
     for name in ("package", "start", "recipe"):
         os.makedirs(session + "/" + name)
+    open(session + "/package/dummy.1", "w").close()  # it was announced, and looked up
 """
 
 
