@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 MACHINE_SYMBOLS = ("file", "lib")
 """Kinds of symbols that this machine provides, not the output of a dependency."""
-"""The folder of a prefix that only opam's records may be written to."""
 
 
 class Verdict(StrEnum):

@@ -91,6 +91,22 @@ def switch(world: World) -> str:
     return name
 
 
+@pytest.fixture
+def first(world: World) -> str:
+    """An empty switch."""
+    name = f"a{world.number}"
+    world.empty_switch(name)
+    return name
+
+
+@pytest.fixture
+def second(world: World) -> str:
+    """Another one, with a longer prefix."""
+    name = f"another-{world.number}"
+    world.empty_switch(name)
+    return name
+
+
 @pytest.fixture(scope="session")
 def built_corpus(
     opam_program: str, short_folder: Path, request: pytest.FixtureRequest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 HEAD = 'opam-version: "2.0"\nmaintainer: "m@example.org"\nsynopsis: "s"\n'
@@ -57,9 +58,9 @@ PACKAGES = {
 }
 
 
-def write(folder: Path) -> Path:
-    """Write the repository and return its folder."""
-    for package, text in PACKAGES.items():
+def write(folder: Path, more: Mapping[str, str] | None = None) -> Path:
+    """Write the repository, with some packages more, and return its folder."""
+    for package, text in {**PACKAGES, **(more or {})}.items():
         target = folder / "packages" / package.partition(".")[0] / package
         target.mkdir(parents=True)
         (target / "opam").write_text(HEAD + text)

@@ -78,11 +78,7 @@ def door_server(short_folder: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def door_root(opam_program: str, short_folder: Path, door_server: Server) -> World:
     folder = short_folder / f"d{next(_numbers)}"
-    repository = tiny.write(folder / "repo")
-    for package, text in MORE.items():
-        target = repository / "packages" / package.partition(".")[0] / package
-        target.mkdir(parents=True, exist_ok=True)
-        (target / "opam").write_text(tiny.HEAD + text)
+    repository = tiny.write(folder / "repo", MORE)
     write_fetched(repository, short_folder / "door-served", door_server.url)
     return World.make(folder, opam_program, str(repository), sandbox=False)
 
@@ -90,22 +86,6 @@ def door_root(opam_program: str, short_folder: Path, door_server: Server) -> Wor
 @pytest.fixture
 def world(door_root: World) -> World:
     return dataclasses.replace(door_root, number=next(_numbers))
-
-
-@pytest.fixture
-def first(world: World) -> str:
-    """An empty switch."""
-    name = f"a{world.number}"
-    world.empty_switch(name)
-    return name
-
-
-@pytest.fixture
-def second(world: World) -> str:
-    """Another one, with a longer prefix."""
-    name = f"another-{world.number}"
-    world.empty_switch(name)
-    return name
 
 
 def roots(world: World, switch: str) -> list[str]:

@@ -66,11 +66,7 @@ STAGES = [
 @pytest.fixture(scope="module")
 def root(opam_program: str, short_folder: Path) -> World:
     folder = short_folder / f"i{next(_numbers)}"
-    repository = tiny.write(folder / "repo")
-    for package, text in MORE.items():
-        target = repository / "packages" / package.partition(".")[0] / package
-        target.mkdir(parents=True)
-        (target / "opam").write_text(tiny.HEAD + text)
+    repository = tiny.write(folder / "repo", MORE)
     return World.make(folder, opam_program, str(repository), sandbox=False)
 
 

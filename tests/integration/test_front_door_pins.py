@@ -43,31 +43,13 @@ VERSIONED = """build: [["sh" "-c" "git describe --always > x; printf 'lib: [\\"x
 @pytest.fixture(scope="module")
 def pin_root(opam_program: str, short_folder: Path) -> World:
     folder = short_folder / f"n{next(_numbers)}"
-    repository = tiny.write(folder / "repo")
-    for package, text in MORE.items():
-        target = repository / "packages" / package.partition(".")[0] / package
-        target.mkdir(parents=True)
-        (target / "opam").write_text(tiny.HEAD + text)
+    repository = tiny.write(folder / "repo", MORE)
     return World.make(folder, opam_program, str(repository), sandbox=False)
 
 
 @pytest.fixture
 def world(pin_root: World) -> World:
     return dataclasses.replace(pin_root, number=next(_numbers))
-
-
-@pytest.fixture
-def first(world: World) -> str:
-    name = f"a{world.number}"
-    world.empty_switch(name)
-    return name
-
-
-@pytest.fixture
-def second(world: World) -> str:
-    name = f"another-{world.number}"
-    world.empty_switch(name)
-    return name
 
 
 def built(world: World) -> list[str]:
