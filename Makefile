@@ -4,7 +4,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup dev demo test lint unit integration opams medium compiler published pages selftest caches format clean
+.PHONY: help setup dev demo test lint unit integration opams fuzz medium pages caches compiler selftest published format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
