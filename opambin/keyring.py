@@ -112,7 +112,7 @@ class Keyring:
             return self._read_secret(Path(given))
         names = self.secrets()
         if len(names) > 1:
-            raise MisuseError(f"which key is to sign? There are {', '.join(names)}")
+            raise MisuseError(f"which key is to sign? There are {', '.join(names)}; --key names one")
         if not names:
             raise UnavailableError("there is no key to sign with: see opam-bin key generate")
         return self.secret(names[0])

@@ -104,12 +104,14 @@ def install(args: tuple[str, ...]) -> int:
     """
     from opambin import request
     from opambin.cli import door
-    from opambin.cli.verbatim import wants_help
+    from opambin.cli.verbatim import show_help, wants_help
     from opambin.errors import MisuseError
     from opambin.exchange import bundling, opening
 
+    if wants_help(args):
+        return show_help("install")
     words = [word for word in args if word != "--unsigned"]
-    if not words or wants_help(args):
+    if not words:
         raise MisuseError("usage: opam-bin bundle install FILE [--unsigned] [ARGS of opam install]")
     path = Path(words.pop(0)).absolute()
     named = bundling.listed(path)

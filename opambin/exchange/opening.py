@@ -172,6 +172,7 @@ def signer(environ: Mapping[str, str], url: str, key: str = "", *, unsigned: boo
         unsigned: Whether the user wants no signature.
 
     Raises:
+        MisuseError: The key was revoked: nobody who knows of that would believe it.
         UnavailableError: There is no key, and the remote is no directory.
         OpambinError: The key can't be read, or it has to be said which one.
     """
@@ -180,12 +181,16 @@ def signer(environ: Mapping[str, str], url: str, key: str = "", *, unsigned: boo
 
     if unsigned:
         return Signer()
+    keys = _keyring(environ)
     try:
-        return Signer((_keyring(environ).secret(key),))
+        secret = keys.secret(key)
     except UnavailableError as error:
         if key or scheme_of(url) not in ("", "file"):
-            raise UnavailableError(f"{error}; --unsigned pushes without a signature") from error
+            raise UnavailableError(f"{error}; --unsigned goes without a signature") from error
         return Signer()
+    if secret.public.id in keys.revoked():
+        raise MisuseError(f"the key {secret.name} was revoked; name another one with --key")
+    return Signer((secret,))
 
 
 def readable(environ: Mapping[str, str], name: str) -> Source:

@@ -158,7 +158,9 @@ def _fetch_all(source: Source, folder: Path, targets: Sequence[TargetFile]) -> l
 def _fetch(source: Source, folder: Path, target: TargetFile) -> int:
     """Fetch a file; what was broken off is continued, and begun anew when that gives something else."""
     place = folder / target.path
-    part = place.with_name(f".part-{target.hashes['sha256']}")
+    # named by path and content: two files of a folder may hold the same, and are fetched at once
+    what = hashlib.sha256(f"{target.path}\n{target.hashes['sha256']}".encode()).hexdigest()
+    part = place.with_name(f".part-{what}")
     digest = ""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -104,9 +104,12 @@ class Folder:
     def foreign(self) -> str:
         """Return the name of something that is there."""
         ours = {WORK, LOCK}
-        with suppress(FileNotFoundError):
+        try:
             return min((name for name in os.listdir(self.path) if name not in ours), default="")  # noqa: PTH208
-        return ""
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise UnavailableError(f"{self.path} can't be published to: {error.strerror}") from error
 
     def holds(self, name: str, size: int) -> bool:
         """Tell whether a file of this size is there."""

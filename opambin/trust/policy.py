@@ -103,7 +103,8 @@ class Policy:
             raise MisuseError(f"a threshold of {self.threshold} signatures is none: use the mode unsigned")
         if len(self.countable) < self.needed:
             raise MisuseError(
-                f"{self.needed} of these keys have to sign, but only {len(self.countable)} can count"
+                f"trusted keys that have to sign: {self.needed}, but only {len(self.countable)} can count"
+                " (opam-bin key list shows them, opam-bin key trust adds one)"
             )
 
 

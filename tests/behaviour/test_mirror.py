@@ -58,6 +58,17 @@ def test_whole(published: Publisher, tmp_path: Path) -> None:
     verify(FolderSource(tmp_path / "copy"), tmp_path / "other", Start(published.root))
 
 
+def test_files_with_the_same_content(published: Publisher, tmp_path: Path) -> None:
+    # Two of one folder that were fetched at once shared one unfinished file, and one of them failed.
+    for number in range(60):
+        badge = published.folder / f"pages/badge/{number}.svg"
+        badge.parent.mkdir(parents=True, exist_ok=True)
+        badge.write_text("<svg/>")
+    published.sign()
+    copy(published, tmp_path)
+    assert len(list((tmp_path / "copy/pages/badge").iterdir())) == 60
+
+
 def test_part(published: Publisher, tmp_path: Path) -> None:
     done = copy(published, tmp_path, "gamma")
     assert done.packages == 3  # gamma needs beta, beta alpha; delta is not there

@@ -346,6 +346,15 @@ def test_a_folder_that_holds_something_else(samples: Samples, place: Folder) -> 
     assert tree(place.path) == {"thesis.tex": b"precious"}
 
 
+def test_a_file_is_no_place(samples: Samples, place: Folder) -> None:
+    # It was an internal error.
+    three(samples)
+    place.path.write_text("precious")
+    with pytest.raises(UnavailableError, match="can't be published to: Not a directory"):
+        publish(samples, place)
+    assert place.path.read_text() == "precious"
+
+
 @pytest.mark.parametrize(
     "url",
     [
