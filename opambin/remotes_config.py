@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from opambin.config import config_folder
 from opambin.errors import BadDataError, MisuseError, UnavailableError
+from opambin.keyring import TRUSTED_VARIABLE
 from opambin.remote.urls import check_url, scheme_of, without_secrets
 from opambin.trust.policy import Mode, Role
 
@@ -97,6 +98,8 @@ class Configured:
 def configured(environ: Mapping[str, str]) -> list[Configured]:
     """Return the configured remotes, the preferred one first; the environment's come before the file's.
 
+    Whoever gives trusted keys in the environment wants signatures from its remotes, directories included.
+
     Raises:
         BadDataError: The file is no YAML, or no list.
         MisuseError: Something in it is wrong, or others could write it.
@@ -108,7 +111,7 @@ def configured(environ: Mapping[str, str]) -> list[Configured]:
             check_url(url),
             ENVIRONMENT_PRIORITY - number,
             write=True,
-            trust=default_trust(url),
+            trust=Trust() if environ.get(TRUSTED_VARIABLE) else default_trust(url),
         )
         for number, url in enumerate(environ.get(VARIABLE, "").split(), 1)
     ]

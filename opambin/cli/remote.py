@@ -39,7 +39,12 @@ def command() -> None:
 @click.argument("url")
 @click.option("--priority", type=int, default=0, show_default=True, help="The highest is asked first.")
 @click.option("--write", is_flag=True, help="It is pushed to.")
-@click.option("--unsigned", is_flag=True, help="Take what nobody has signed (the default for directories).")
+@click.option(
+    "--signed/--unsigned",
+    "wants_signed",
+    default=None,
+    help="Ask for a signature, or take what nobody has signed (the default for directories alone).",
+)
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="A trusted key that counts (default: all).")
 @click.option("--threshold", type=int, metavar="K", help="So many keys have to sign (default: one).")
 @click.option("--staging", is_flag=True, help="Keys for staging count, too.")
@@ -51,7 +56,7 @@ def add(
     *,
     priority: int,
     write: bool,
-    unsigned: bool,
+    wants_signed: bool | None,
     keys: tuple[str, ...],
     threshold: int | None,
     staging: bool,
@@ -63,7 +68,8 @@ def add(
     from opambin.trust.policy import Mode, Role
 
     default = remotes_config.default_trust(url)
-    signed = bool(keys or threshold or staging or require_snapshot)
+    signed = bool(wants_signed or keys or threshold or staging or require_snapshot)
+    unsigned = wants_signed is False
     if unsigned and signed:
         raise click.UsageError("--unsigned asks for no signatures; the other options ask for some")
     asked = Mode.THRESHOLD if threshold else Mode.ANY if signed else default.mode

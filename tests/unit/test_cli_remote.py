@@ -113,4 +113,5 @@ def test_contradictions_are_told() -> None:
 
     with pytest.raises(click.UsageError):
         run("add", "x", "/srv", "--unsigned", "--key", "a")
+    assert "unsigned" not in run("add", "y", "/srv", "--signed")
     assert issubclass(MisuseError, OpambinError)

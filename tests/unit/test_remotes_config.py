@@ -151,6 +151,13 @@ def test_added_and_removed(environ: dict[str, str]) -> None:
     assert [path.name for path in path_of(environ).parent.iterdir()] == ["remotes.yaml"]
 
 
+def test_with_trusted_keys_in_the_environment_its_folders_have_to_be_signed(environ: dict[str, str]) -> None:
+    # Who named keys for a job got what nobody had signed, where the cache was a folder.
+    given = {**environ, "OPAMBIN_REMOTE": "/srv/cache"}
+    assert configured(given)[0].trust.mode is Mode.UNSIGNED
+    assert configured({**given, "OPAMBIN_TRUSTED_KEYS": "some"})[0].trust.mode is Mode.ANY
+
+
 def test_the_environment_comes_first(environ: dict[str, str]) -> None:
     add(environ, Configured("a", "/srv/a", 1000))
     environ["OPAMBIN_REMOTE"] = "https://one /srv/two"
