@@ -159,7 +159,7 @@ def test_opam_answers_the_same(second: Second, query: tuple[str, ...]) -> None:
 def told(text: str, switch: str, prefix: Path) -> str:
     """Spell prefix and name of a switch the same way, and the width of columns too.
 
-    opam 2.6 also names a file after a hash of the environment, which holds the prefix.
+    opam 2.3 and later also name a file after a hash of the environment, which holds the prefix.
     """
     spelled = fold(text.encode(), prefix).decode()
     spelled = re.sub(r"/env-[0-9a-f]{32}-", "/env-@HASH@-", spelled)
