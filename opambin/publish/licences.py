@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,17 +178,25 @@ def _unknown(policy: Policy, licences: Sequence[str], shown: str, problem: str) 
     return Judgement(tuple(licences), shown, "" if policy.unknown else f"{problem}; {remedy}")
 
 
+@cache
+def _licensing() -> Any:  # noqa: ANN401 - the library's types
+    """Return the library's table of licences; to make it takes some 50 ms."""
+    from license_expression import get_spdx_licensing
+
+    return get_spdx_licensing()
+
+
+@cache
 def _read(text: str) -> Any:  # noqa: ANN401 - the library's types
     """Parse an SPDX expression.
 
     Raises:
         ValueError: It is none.
     """
-    from license_expression import ExpressionError, get_spdx_licensing
+    from license_expression import ExpressionError
 
-    licensing = get_spdx_licensing()
     try:
-        found = licensing.parse(text, validate=False)
+        found = _licensing().parse(text, validate=False)
     except ExpressionError as error:
         raise ValueError(" ".join(str(error).split())) from error
     if found is None:
