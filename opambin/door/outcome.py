@@ -50,18 +50,7 @@ def keep_statistics(prepared: Prepared, done: Restored) -> None:
 
 def results(done: Restored) -> list[Result]:
     """Return what a restore did in the form of a session's results."""
-    return [
-        Result(
-            str(manifest.package),
-            "restored",
-            seconds=manifest.build.seconds,
-            bytes=manifest.size,
-            source_bytes=manifest.build.source_bytes,
-            key=manifest.key,
-            output=manifest.output,
-        )
-        for manifest in done.restored
-    ]
+    return [Result.of_restored(manifest) for manifest in done.restored]
 
 
 def summary_lines(prepared: Prepared, done: Restored) -> list[str]:

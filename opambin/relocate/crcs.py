@@ -57,11 +57,6 @@ class Unit:
     moves: bool
 
 
-def is_unit(data: bytes) -> bool:
-    """Tell from its first bytes whether a file is a ``.cmx``."""
-    return camlobj.recognises(data) and data[8] in _UNIT
-
-
 def may_hold_crcs(data: bytes) -> bool:
     """Tell quickly whether a file is of a kind that holds CRCs of implementations."""
     if camlobj.recognises(data):

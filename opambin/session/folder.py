@@ -36,6 +36,8 @@ from opambin.surroundings import Keyed, Platform, Surroundings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from opambin.model import Manifest
+
 FOLDERS = (
     "hit",
     "late",
@@ -94,6 +96,19 @@ class Result:
     source_bytes: int = 0
     key: str = ""
     output: str = ""
+
+    @classmethod
+    def of_restored(cls, manifest: Manifest) -> Result:
+        """Return what became of a package whose snapshot was put in place."""
+        return cls(
+            str(manifest.package),
+            "restored",
+            seconds=manifest.build.seconds,
+            bytes=manifest.size,
+            source_bytes=manifest.build.source_bytes,
+            key=manifest.key,
+            output=manifest.output,
+        )
 
 
 class Session:

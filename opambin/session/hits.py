@@ -197,17 +197,7 @@ def _check(context: Context, entry: FileEntry) -> None:
 
 
 def _finish(context: Context, manifest: Manifest, marker: str) -> None:
-    context.session.add_result(
-        Result(
-            str(manifest.package),
-            "restored",
-            seconds=manifest.build.seconds,
-            bytes=manifest.size,
-            source_bytes=manifest.build.source_bytes,
-            key=manifest.key,
-            output=manifest.output,
-        )
-    )
+    context.session.add_result(Result.of_restored(manifest))
     context.session.save_provides(str(manifest.package.name), manifest.output, manifest.provides)
     context.session.mark(marker, manifest.package)
 

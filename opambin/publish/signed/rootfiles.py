@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError
-from opambin.publish.signed.keys import key_name
 from opambin.publish.signed.metafolder import MetadataFolder, check_parent, parse_root, render
 from opambin.publish.signed.profile import FOLDER
 from opambin.publish.signed.roots import RoleKeys, Standing, first_root, next_root, sign_all, standing
@@ -131,8 +130,3 @@ def put_in_force(
 def _draft(metadata: Metadata[Root], previous: Root | None, signers: Sequence[CryptoSigner]) -> Draft:
     sign_all(metadata, signers, previous)
     return Draft(render(metadata), metadata.signed.version, standing(metadata, previous))
-
-
-def key_names(root: Root, role: str) -> list[str]:
-    """Name the keys of a role, for people."""
-    return [key_name(root.keys[it]) for it in root.roles[role].keyids if it in root.keys]
