@@ -167,7 +167,7 @@ def test_a_remote_without_a_trusted_key_is_not_asked(cache: Cache) -> None:
     done = cache.install("leaf", OPAMBIN_TRUSTED_KEYS="")
     assert cache.world.built == ["leaf.1"]
     assert cache.remote.requests == []
-    assert "remote environment: 1 of these keys have to sign" in done.text
+    assert "remote environment: trusted keys that have to sign: 1, but only 0 can count" in done.text
 
 
 def _payload(path: Path) -> bytes:
