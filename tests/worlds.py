@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -96,6 +97,27 @@ class World:
         world.opam("init", "--bare", "--no-setup", *options, repository)
         world.opam_bin("init", "--yes")
         return world
+
+    @classmethod
+    def verifying(cls, folder: Path, program: str) -> World:
+        """Initialise a root with an empty repository, in which opam can ask opam-bin about updates."""
+        world = cls(folder, program)
+        for name in ("bin", "home", "empty/packages"):
+            (folder / name).mkdir(parents=True)
+        (folder / "empty/repo").write_text('opam-version: "2.0"\n')
+        (folder / "bin/opam").symlink_to(program)
+        script = folder / "bin/opam-bin"
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m opambin "$@"\n')
+        script.chmod(0o755)
+        world.opam("init", "--bare", "--no-setup", "--disable-sandboxing", f"file://{folder}/empty")
+        return world
+
+    def follow(self, instructions: str) -> Done:
+        """Do what a publisher tells users to do; returns how opam took the repository."""
+        lines = instructions.splitlines()
+        option, add = (shlex.split(line)[1:] for line in lines if line.startswith("opam "))
+        self.opam(*option, code=None)  # without a switch opam complains, and obeys
+        return self.opam(*add, "--dont-select", code=None)
 
     def run(
         self,

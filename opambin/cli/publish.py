@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,9 @@ _SHOWN = 10  # packages that are named before the rest is counted
 @click.option("--allow-helper", is_flag=True, help="Publish what needs opam-bin at its installation, too.")
 @click.option("--accept-older", is_flag=True, help="Go on although the place holds less than we put there.")
 @sign_option
-@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be published.")
+@click.option(
+    "-n", "--dry-run", is_flag=True, help="Only say what would be published, left out, or in the way."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(target: str, packages: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ANN401 - click's
     """Publish snapshots as an opam repository that plain opam installs from.
@@ -82,6 +84,10 @@ def command(target: str, packages: tuple[str, ...], as_json: bool, **given: Any)
     else:
         for line in lines(report, place.shown, dry_run=options.dry_run):
             click.echo(printable(line))
+    if report.findings:
+        from opambin.publish.archiving import stopped
+
+        raise stopped(report.findings)
 
 
 def _options(config: Config, given: Mapping[str, Any], *, quiet: bool) -> Options:
@@ -195,6 +201,8 @@ def lines(report: Report, place: str, *, dry_run: bool) -> list[str]:
     content = f"{counted(len(found.builds), 'package')}, archives of {data_size(sum(archives.values()))}"
     if dry_run:
         told = [f"Would publish to {place}: {counted(len(found.builds), 'package')}."]
+        if report.findings:
+            told = [f"Would publish nothing to {place}: something in the files must not leave your machine."]
     elif report.changed:
         told = [f"Published to {place}: {content}; publication {found.serial}."]
     else:
@@ -232,4 +240,5 @@ def values(report: Report, place: str) -> dict[str, object]:
             {"package": f"{row.name}.{row.version}", "reason": row.reason} for row in found.left_out
         ],
         "missing": list(report.missing),
+        "findings": [asdict(finding) for finding in report.findings],
     }

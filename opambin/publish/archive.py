@@ -134,14 +134,30 @@ def write(
         gzip.GzipFile("", "wb", LEVEL, sink, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT, bufsize=_CHUNK) as tar,
     ):
-        run = _Run(manifest, objects, scanner, tar, helped={} if extras.helper else None)
-        _write_tree(run)
-        _write_meta(run, extras.licences)
-        _write_list(run)
+        run = _filled(_Run(manifest, objects, scanner, tar, helped={} if extras.helper else None), extras)
     sha256 = sink.sha256.hexdigest()
     found = Archive(archive_path(sha256), sha256, sink.sha512.hexdigest(), sink.size)
     told = tuple(run.licences), tuple(run.findings)
     return Written(found, longest_prefix(manifest), *told, bool(run.helped))
+
+
+def examine(manifest: Manifest, objects: Objects, scanner: Scanner, extras: Extras) -> tuple[Finding, ...]:
+    """Return what must not be published of a snapshot: what :func:`write` would find, without an archive.
+
+    Raises:
+        CannotRelocateError: A file can't be relocated by the script, or has a name that it can't handle.
+        BadDataError: An object is damaged.
+    """
+    with tarfile.open(fileobj=_Nowhere(), mode="w|", format=tarfile.GNU_FORMAT, bufsize=_CHUNK) as tar:
+        run = _filled(_Run(manifest, objects, scanner, tar, helped={} if extras.helper else None), extras)
+    return tuple(run.findings)
+
+
+def _filled(run: _Run, extras: Extras) -> _Run:
+    _write_tree(run)
+    _write_meta(run, extras.licences)
+    _write_list(run)
+    return run
 
 
 def longest_prefix(manifest: Manifest) -> int | None:
@@ -172,6 +188,16 @@ class _Sink(io.RawIOBase):
         self.sha256.update(data)
         self.sha512.update(data)
         self.size += len(data)
+        return len(data)
+
+
+class _Nowhere(io.RawIOBase):
+    """Keeps nothing of what is written."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
         return len(data)
 
 

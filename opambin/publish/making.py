@@ -1,54 +1,29 @@
-"""Archives and definitions of the snapshots that were chosen."""
+"""Definitions and descriptions of the snapshots that were chosen."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import Digest, PackageName, Version
 from opambin.opam import fields, formula
 from opambin.opam.ast import String
 from opambin.publish import archive, definition, licences
-from opambin.publish.catalogue import Archive, Build, ContentKind, Licence, Mode
+from opambin.publish.catalogue import Build, ContentKind, Licence, Mode
 from opambin.publish.definition import Around
-from opambin.publish.privacy import Scanner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from opambin.model import ConeKey
     from opambin.opam.ast import OpamFile
+    from opambin.publish.archiving import Made
     from opambin.publish.catalogue import Catalogue, Dependency
     from opambin.publish.options import Options
     from opambin.publish.selection import Candidate, Chosen, Identity, Selection
-    from opambin.store.store import Store
 
 _HASH = 12  # hexadecimal digits in a version of a mixed repository
-_TOLD = 20  # places that one error names
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """An archive that was made.
-
-    Attributes:
-        archive: Where it belongs, its digests and size.
-        path: Where it is now.
-        max_prefix: The longest prefix that it can be installed at, in bytes.
-        licences: The licence files in it.
-        helper: Whether it needs opam-bin at the installation.
-    """
-
-    archive: Archive
-    path: Path
-    max_prefix: int | None
-    licences: tuple[str, ...]
-    helper: bool
 
 
 def refusals(candidates: Iterable[Candidate], options: Options) -> dict[Identity, str]:
@@ -86,7 +61,7 @@ def _judge(candidate: Candidate, options: Options) -> licences.Judgement:
 
 
 class Maker:
-    """Makes what is published.
+    """Describes what is published.
 
     Args:
         options: How it is published.
@@ -106,71 +81,8 @@ class Maker:
         self._outputs = outputs
         rows = old.builds if old is not None else ()
         self._old = {(row.key, row.output): row for row in rows}
-        self._reusable = old is not None and old.rules == options.rules()
         self._compilers: dict[Identity, str] = {}
         self.texts: dict[str, bytes] = {}
-
-    def make_archives(
-        self, store: Store, selection: Selection, work: Path, made: dict[Identity, Made]
-    ) -> dict[Identity, str]:
-        """Make the archives that are not there yet.
-
-        Args:
-            store: Where the files are.
-            selection: What is published.
-            work: Where archives are put.
-            made: Gets what was made.
-
-        Returns:
-            Snapshots that can't be published, with the reason.
-
-        Raises:
-            BadDataError: A file must not be published, or an object is damaged.
-        """
-        scanner = Scanner(self._options.identity, self._options.accepted)
-        todo = [
-            chosen.candidate for chosen in selection.chosen if self._needs_archive(chosen.candidate, made)
-        ]
-        todo.sort(key=lambda candidate: -candidate.manifest.size)
-        failed: dict[Identity, str] = {}
-        findings: list[str] = []
-        if todo:
-            self._options.tell(f"making {len(todo)} archives")
-
-        def one(candidate: Candidate) -> None:
-            path = work / f"{candidate.manifest.key[:32]}-{candidate.manifest.output[:32]}.tar.gz"
-            extras = archive.Extras(self._licence_files(candidate), self._options.allow_helper)
-            try:
-                with path.open("xb") as stream:
-                    done = archive.write(candidate.manifest, store.objects, scanner, stream, extras)
-            except CannotRelocateError as error:
-                failed[candidate.identity] = f"opam alone can't move it: {error}"
-                path.unlink()
-                return
-            findings.extend(map(str, done.findings))
-            made[candidate.identity] = Made(done.archive, path, done.max_prefix, done.licences, done.helper)
-
-        with ThreadPoolExecutor(max(1, self._options.jobs)) as pool:
-            for future in [pool.submit(one, candidate) for candidate in todo]:
-                future.result()
-        if findings:
-            raise BadDataError("publication", _told(sorted(findings)))
-        return failed
-
-    def _needs_archive(self, candidate: Candidate, made: Mapping[Identity, Made]) -> bool:
-        if definition.kind_of(candidate.manifest) is ContentKind.DEFINITION:
-            return False
-        return candidate.identity not in made and not self._kept(candidate)
-
-    def _kept(self, candidate: Candidate) -> Build | None:
-        """Return the build as it is published already, when it can stay so."""
-        return self._old.get(candidate.identity) if self._reusable else None
-
-    def _licence_files(self, candidate: Candidate) -> Mapping[str, bytes]:
-        """Look for licence files in the source of a package that installs none."""
-        if any(licences.is_licence_file(entry.path) for entry in candidate.manifest.files):
-            return {}
-        return self._options.licence_files(candidate.manifest)
 
     def describe(self, selection: Selection, made: Mapping[Identity, Made]) -> list[Build]:
         """Write the definitions and describe every build; those of a dry run lack what was not made."""
@@ -312,16 +224,6 @@ class _Above:
     def stands_on(self, one: Chosen, other: Chosen) -> bool:
         """Tell whether ``other`` is in the cone of ``one``."""
         return other.candidate.identity in self._cones[one.candidate.identity]
-
-
-def _told(findings: Sequence[str]) -> str:
-    shown = "; ".join(findings[:_TOLD]) + (
-        f"; and {len(findings) - _TOLD} more" if len(findings) > _TOLD else ""
-    )
-    return (
-        f"these must not leave your machine: {shown}. Build without them, or say with --accept PACKAGE:PATH "
-        "that a file may be published as it is. Nothing was published"
-    )
 
 
 def _string(file: OpamFile, name: str) -> str:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError
 from opambin.publish import catalogue, helped, index, merging, pagesteps, wanting
+from opambin.publish.archiving import Archiver
 from opambin.publish.catalogue import Catalogue, LeftOut, Mode
 from opambin.publish.making import Maker, refusals
 from opambin.publish.options import checked_url
@@ -24,13 +26,14 @@ from opambin.publish.places import check_empty
 from opambin.publish.selection import Candidate, Chooser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from opambin.publish.archiving import Made
     from opambin.publish.catalogue import Build
-    from opambin.publish.making import Made
     from opambin.publish.options import Asked, Options
     from opambin.publish.places import Place
+    from opambin.publish.privacy import Finding
     from opambin.publish.selection import Identity, Selection
     from opambin.store.store import Store
 
@@ -45,6 +48,7 @@ class Report:
         added: Builds that are new, or have another archive.
         removed: Builds that are gone.
         missing: What was asked for and has no snapshot.
+        findings: Of a dry run: what must not be published, and would stop it.
     """
 
     catalogue: Catalogue
@@ -52,6 +56,7 @@ class Report:
     added: tuple[Build, ...] = ()
     removed: tuple[Build, ...] = ()
     missing: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def publish(store: Store, place: Place, asked: Asked, options: Options, last: int = 0) -> Report:
@@ -143,7 +148,7 @@ class _Publication:
     def __init__(
         self, store: Store, place: Place, asked: Asked, options: Options, old: Catalogue | None
     ) -> None:
-        self._store = store
+        self._archiver = Archiver(store, options, old)
         self._place = place
         self._asked = asked
         self._options = options
@@ -176,24 +181,29 @@ class _Publication:
         return Maker(self._options, self._serial, self._old, self._chooser.outputs)
 
     def dry_run(self) -> Report:
-        """Say what would be published, as far as that is known without making archives."""
-        selection = self._select(refusals(self._candidates, self._options))
-        maker = self._maker()
-        builds = maker.describe(selection, {})
-        return self._report(builds, self._left_out(selection), {}, changed=False)
+        """Say what would be published, what would be left out, and what would stop it."""
+        seen: dict[Identity, tuple[Finding, ...]] = {}
+        selection = self._settle(lambda chosen: self._archiver.examine(chosen, seen))
+        report = self._report(
+            self._maker().describe(selection, {}), self._left_out(selection), {}, changed=False
+        )
+        return dataclasses.replace(report, findings=tuple(sorted(itertools.chain(*seen.values()))))
+
+    def _settle(self, archive: Callable[[Selection], dict[Identity, str]]) -> Selection:
+        """Select, and again without what has turned out not to be movable, until all of it is."""
+        refused = refusals(self._candidates, self._options)
+        while True:
+            selection = self._select(refused)
+            failed = archive(selection)
+            if not failed:
+                return selection
+            refused |= failed
 
     def carry_out(self, work: Path) -> Report:
         """Publish."""
-        refused = refusals(self._candidates, self._options)
-        selection = self._select(refused)
-        maker = self._maker()
         made: dict[Identity, Made] = {}
-        while True:
-            failed = maker.make_archives(self._store, selection, work, made)
-            if not failed:
-                break
-            refused |= failed
-            selection = self._select(refused)
+        selection = self._settle(lambda chosen: self._archiver.make(chosen, work, made))
+        maker = self._maker()
         builds = maker.describe(selection, made)
         report = self._report(builds, self._left_out(selection), maker.texts, changed=True)
         return self._put(report, made, maker.texts, work)

@@ -1,4 +1,4 @@
-"""The whole corpus with a compiler that opam built: published, and installed by plain opam.
+"""The whole corpus with a compiler that opam built: published, signed, and installed by plain opam.
 
 ``OPAMBIN_TEST_WORLD`` names a folder in which ``make compiler`` with ``OPAMBIN_TEST_SET=full`` has built it;
 nothing is written there.
@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 import pytest
 from alone import Client, busybox_root
 from servers import nginx, program
+from worlds import World
 
 from opambin.publish.catalogue import NAME, Catalogue
+from opambin.publish.signed.standing import instructions
 from opambin.store.store import Store
 
 if TYPE_CHECKING:
@@ -61,14 +63,18 @@ class Published:
     Attributes:
         server: Serves it.
         catalogue: What it holds.
+        environ: The publisher's.
         again: Seconds that publishing again took.
         output: What publishing again printed.
+        written: Files that publishing again wrote.
     """
 
     server: Running
     catalogue: Catalogue
+    environ: dict[str, str]
     again: float
     output: str
+    written: tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
@@ -84,20 +90,44 @@ def published(short_folder: Path) -> Iterator[Published]:
         "OPAMBIN_CACHE": str(cache),
         "OPAMROOT": f"{kept}/w/r",
         "XDG_STATE_HOME": str(short_folder / "state"),
+        "XDG_CONFIG_HOME": str(short_folder / "config"),
     }
     root = short_folder / "published"
     with nginx(root) as server:
-        command = [sys.executable, "-m", "opambin.cli.main", "publish", str(root), "--base-url", server.url]
+        command = ["publish", str(root), "--base-url", server.url]
         for licence in LICENCES:
             command += ["--licence", licence]
-        subprocess.run(command, env=environ, check=True)
+        opam_bin(environ, *command)
+        opam_bin(environ, "key", "generate", "release")
+        opam_bin(environ, "key", "generate", "online")
+        signing = ("--sign-with", "release", "--sign-with", "online")
+        opam_bin(
+            environ, "tuf", "init", str(root), "--root-key", "release", "--online-key", "online", *signing
+        )
+        before = stamps(root)
         times, told = [], ""
         for _ in range(3):
             begun = time.monotonic()
-            done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
+            told = opam_bin(environ, *command, *signing)
             times.append(time.monotonic() - begun)
-            told = done.stdout
-        yield Published(server, Catalogue.parse((root / NAME).read_bytes()), min(times), told)
+        changed = tuple(sorted(name for name, _ in before.items() ^ stamps(root).items()))
+        yield Published(
+            server, Catalogue.parse((root / NAME).read_bytes()), environ, min(times), told, changed
+        )
+
+
+def opam_bin(environ: dict[str, str], *args: str) -> str:
+    """Run opam-bin to its end; returns what it printed."""
+    command = [sys.executable, "-m", "opambin.cli.main", *args]
+    done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def stamps(root: Path) -> dict[str, tuple[int, int]]:
+    """Return what tells whether a file was written, by path."""
+    stats = {str(path.relative_to(root)): path.stat() for path in root.rglob("*") if path.is_file()}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 @pytest.fixture(scope="module", params=["shorter", "longer"])
@@ -126,6 +156,7 @@ def test_all_is_published(published: Published) -> None:
 
 def test_publishing_again_is_quick_and_writes_nothing(published: Published) -> None:
     assert "is as it should be" in published.output
+    assert published.written == ()
     busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert published.again <= AGAIN_SECONDS * busy
 
@@ -136,6 +167,27 @@ def test_all_is_installed_and_no_compiler_was_called(published: Published, clien
         f"{row.name}.{row.published}" for row in published.catalogue.builds
     )
     assert client.called == ""
+
+
+def test_every_package_has_its_page(published: Published) -> None:
+    root = published.server.root
+    names = {str(row.name) for row in published.catalogue.builds}
+    assert (root / "index.html").is_file()
+    assert {path.stem for path in (root / "pages/p").glob("*.html")} == names
+    assert {path.stem for path in (root / "pages/badge").glob("*.svg")} == names
+
+
+def test_it_verifies_and_opam_takes_it_with_signatures(
+    published: Published, opam_program: str, short_folder: Path
+) -> None:
+    url, root = published.server.url, published.server.root
+    told = opam_bin(published.environ, "verify-repo", url, "--root", f"{root}/tuf/root.json")
+    assert f"{url} verifies" in told
+    number = re.sub(r"\W", "", Path(opam_program).name)
+    user = World.verifying(short_folder / f"v{number}", opam_program)
+    assert "Initialised" in user.follow(instructions(root, url, "bin")).text
+    listed = user.opam("list", "--all", "--short", "--columns=package", "--repos=bin").out.split()
+    assert sorted(listed) == sorted(f"{row.name}.{row.published}" for row in published.catalogue.builds)
 
 
 def test_programs_link_and_run(client: Client, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,15 +21,7 @@ NOWHERE = "http://127.0.0.1:9/opam"  # the publisher's server, which nobody reac
 
 def other_root(folder: Path, program: str, mirror: str) -> World:
     """Make a root that takes archives from a mirror, and in which opam-bin verifies."""
-    world = World(folder, program)
-    for name in ("bin", "home", "empty/packages"):
-        (folder / name).mkdir(parents=True)
-    (folder / "empty/repo").write_text('opam-version: "2.0"\n')
-    (folder / "bin/opam").symlink_to(program)
-    script = folder / "bin/opam-bin"
-    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m opambin "$@"\n')
-    script.chmod(0o755)
-    world.opam("init", "--bare", "--no-setup", "--disable-sandboxing", f"file://{folder}/empty")
+    world = World.verifying(folder, program)
     with (world.root / "config").open("a") as config:
         config.write(f'archive-mirrors: ["{mirror}/cache"]\n')
     return world

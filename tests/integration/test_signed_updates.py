@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shlex
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,16 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def root(opam_program: str, short_folder: Path) -> World:
     """An opam root without a switch, in which opam-bin is asked about updates."""
-    world = World(short_folder / f"u{next(_numbers)}", opam_program)
-    for name in ("bin", "home", "empty/packages"):
-        (world.folder / name).mkdir(parents=True)
-    (world.folder / "empty/repo").write_text('opam-version: "2.0"\n')
-    (world.folder / "bin/opam").symlink_to(opam_program)
-    script = world.folder / "bin/opam-bin"
-    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m opambin "$@"\n')
-    script.chmod(0o755)
-    world.opam("init", "--bare", "--no-setup", "--disable-sandboxing", f"file://{world.folder}/empty")
-    return world
+    return World.verifying(short_folder / f"u{next(_numbers)}", opam_program)
 
 
 @dataclass(frozen=True)
@@ -69,10 +58,7 @@ class Client:
 
     def follow(self, url: str | None = None) -> Done:
         """Do what the publisher tells users to do."""
-        lines = instructions(self.publisher.folder, url or self.url, self.name).splitlines()
-        option, add = (shlex.split(line)[1:] for line in lines if line.startswith("opam "))
-        self.world.opam(*option, code=None)  # without a switch opam complains, and obeys
-        return self.world.opam(*add, "--dont-select", code=None)
+        return self.world.follow(instructions(self.publisher.folder, url or self.url, self.name))
 
     def update(self) -> Done:
         return self.world.opam("update", "--repositories", self.name, code=None)

@@ -6,6 +6,7 @@ import pytest
 from cli_runs import Cli
 from snapshot_samples import OPAM, VIRTUAL, Samples, sha
 
+from opambin.cli.output import printable
 from opambin.publish import publisher
 from opambin.store.store import Store
 
@@ -61,6 +62,7 @@ def test_json(cli: Cli, tmp_path: Path) -> None:
         "removed": [],
         "left_out": [],
         "missing": [],
+        "findings": [],
     } | {name: value for name, value in found.items() if name == "signed"}
 
 
@@ -74,6 +76,37 @@ def test_a_dry_run(cli: Cli, tmp_path: Path) -> None:
     done = cli("publish", str(tmp_path / "repo"), "--base-url", URL, "--dry-run")
     assert done.out.startswith(f"Would publish to {tmp_path}/repo: 3 packages.")
     assert not (tmp_path / "repo").exists()
+
+
+def test_a_dry_run_names_what_would_be_left_out(cli: Cli, tmp_path: Path) -> None:
+    with Store.open(cli.cache) as store:
+        Samples(store).add("odd.1", files={"lib/odd/two\nlines": b"x"})
+    args = ("publish", str(tmp_path / "repo"), "--base-url", URL)
+    rehearsed = [line for line in cli(*args, "--dry-run").out.splitlines() if "left out" in line]
+    assert [line.split(":")[1].strip() for line in rehearsed] == ["mystery.1", "odd.1"]
+    assert "a name that a shell can't read from a list" in rehearsed[1]
+    foreseen = cli(*args, "--dry-run", "--json").json["left_out"]
+    done = cli(*args)
+    assert [line for line in done.out.splitlines() if "left out" in line] == rehearsed
+    assert [printable(f"  left out: {it['package']}: {it['reason']}") for it in foreseen] == rehearsed
+
+
+def test_a_dry_run_says_what_would_stop_it(cli: Cli, tmp_path: Path) -> None:
+    with Store.open(cli.cache) as store:
+        Samples(store).add("leak.1", files={"lib/leak": b"about my-customer"})
+    args = ("publish", str(tmp_path / "repo"), "--base-url", URL, "--private", "my-customer")
+    rehearsed = cli(*args, "--dry-run")
+    assert rehearsed.code == 3
+    assert rehearsed.out.startswith(f"Would publish nothing to {tmp_path}/repo: something in the files")
+    assert not (tmp_path / "repo").exists()
+    told = cli(*args, "--dry-run", "--json")
+    assert told.code == 3
+    where = {"path": "leak:lib/leak", "offset": 6, "what": "a text that you keep private"}
+    assert told.json["findings"] == [where | {"text": "my-customer"}]
+    done = cli(*args)
+    assert done.code == 3
+    assert done.err.splitlines()[-1] == rehearsed.err.splitlines()[-1] == told.err.splitlines()[-1]
+    assert cli(*args, "--dry-run", "--accept", "leak:*").code == 0
 
 
 @pytest.mark.parametrize(
