@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opambin.cli import door
+from opambin.cli.groups import Group
 from opambin.cli.output import counted, print_json
 from opambin.cli.verbatim import Verbatim
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from opambin.exchange.uploads import Pushed
 
 
-@click.group("bundle")
+@click.group("bundle", cls=Group)
 def command() -> None:
     """Carry snapshots to machines without a network, in one file that is signed like a remote."""
 
@@ -46,9 +48,8 @@ def create(
 ) -> int:
     """Write packages with all that they were built with into FILE.
 
-    PACKAGE is NAME, NAME.VERSION or the first digits of a key. Exit code 1 when something that is needed is
-    not in the
-    store.
+    PACKAGE is NAME, NAME.VERSION or the first digits of a key. Exit code 1 when something that is needed
+    is not in the store.
     """
     from opambin.cli.keep import prefix_of
     from opambin.cli.progress import meter
@@ -93,17 +94,22 @@ def _report(path: Path, chosen: Selection, done: Pushed, *, as_json: bool) -> No
     click.echo(f"opam-bin: {counted(len(done.pushed), 'snapshot')} in {path} ({size})")
 
 
-@command.command("install", cls=Verbatim)
+@command.command(
+    "install",
+    cls=Verbatim,
+    ours={
+        "--unsigned": "It need not be signed by a trusted key.",
+        **{option: door.OURS[option] for option in ("--dry-run", "--json-summary")},
+    },
+    usage="FILE [ARGS]...",
+)
 def install(args: tuple[str, ...]) -> int:
-    """Install what a bundle was made for: FILE [--unsigned] [ARGS of opam install].
+    """Install what a bundle was made for: FILE, and arguments of 'opam install'.
 
     Nothing but the bundle is asked; without packages in ARGS, what was named when it was made is installed.
-    With
-    --unsigned it need not be signed by a trusted key. opam has to know the packages: its repository comes
-    from elsewhere.
+    opam has to know the packages: its repository comes from elsewhere.
     """
     from opambin import request
-    from opambin.cli import door
     from opambin.cli.verbatim import show_help, wants_help
     from opambin.errors import MisuseError
     from opambin.exchange import bundling, opening
@@ -111,7 +117,7 @@ def install(args: tuple[str, ...]) -> int:
     if wants_help(args):
         return show_help("install")
     words = [word for word in args if word != "--unsigned"]
-    if not words:
+    if not words or words[0].startswith("-"):
         raise MisuseError("usage: opam-bin bundle install FILE [--unsigned] [ARGS of opam install]")
     path = Path(words.pop(0)).absolute()
     named = bundling.listed(path)

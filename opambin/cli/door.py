@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from opambin.door.front import Prepared
     from opambin.restore import Restored
 
-OURS = ("--json-summary", "--dry-run", "--refresh", "--offline")
-"""Options that are ours; with ``--dry-run`` so is a ``--json`` without a value."""
+OURS = {
+    "--dry-run": "Only show what would be restored, and how long it takes; with --json as JSON.",
+    "--json-summary": "Print what was done as JSON; what is for people goes to standard error.",
+    "--refresh": "Forget what is known of remotes.",
+    "--offline": "Ask no remote.",
+}
+"""Options that are ours, with their help; with ``--dry-run`` so is a ``--json`` without a value."""
 
 
 @dataclass(frozen=True, slots=True)

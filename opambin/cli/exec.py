@@ -10,7 +10,7 @@ from opambin.cli.verbatim import Verbatim, show_help, wants_help
 
 @click.command("exec", cls=Verbatim)
 def command(args: tuple[str, ...]) -> None:
-    """Run a program in the environment of a switch: ``opam exec`` with the same arguments."""
+    """Run a program in the environment of a switch: 'opam exec' with the same arguments."""
     if wants_help(args[:1]):
         show_help("exec")
     else:

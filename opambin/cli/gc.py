@@ -31,8 +31,8 @@ def command(max_size: int | None, older_than: float | None, dry_run: bool, as_js
     """Remove from the store what no snapshot needs and what interrupted writes have left.
 
     Without --max-size and --older-than no snapshot is removed. What `opam-bin keep` names stays, and so does
-    what
-    was used within the last hour. Objects younger than an hour stay: their snapshot may be in the making.
+    what was used within the last hour. Objects younger than an hour stay: their snapshot may be in the
+    making.
     """
     from opambin.config import load
     from opambin.store import eviction, keeping

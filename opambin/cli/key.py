@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opambin.cli.groups import Group
 from opambin.cli.output import Column, print_json, print_table
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 SHOWN_DIGITS = 16  # of an id
 
 
-@click.group("key")
+@click.group("key", cls=Group)
 def command() -> None:
     """Make, list, trust and revoke the keys that sign snapshots.
 

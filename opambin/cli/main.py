@@ -14,45 +14,62 @@ from opambin import __version__
 from opambin.errors import OpambinError
 from opambin.interrupts import Terminated, raise_on_termination
 
-COMMANDS = {
-    "init": "Set opam-bin up in an opam root.",
-    "install": "Install packages, restoring what is in the store before opam downloads anything.",
-    "upgrade": "Upgrade packages, restoring what is in the store.",
-    "reinstall": "Install packages again from the store.",
-    "switch": "Create a switch with its compiler restored; everything else about switches is opam's.",
-    "sync": "Bring a switch to what a lock file or an export says, if possible without a solver.",
-    "exec": "Run a program in the environment of a switch, as opam exec does.",
-    "list": "List the snapshots in the store, or the packages of a switch.",
-    "show": "Show a snapshot: files, relocation, what it provides and needs.",
-    "explain": "Say whether a package would be restored, and if not, why.",
-    "cone": "Print cone keys, and what they are made of.",
-    "capture": "Take packages of a switch that was built before into the store.",
-    "clone": "Copy a whole switch, with all its packages.",
-    "relocate": "Move a whole switch, with all its packages.",
-    "relocatable": "Say how far packages can be moved, and what limits it.",
-    "status": "Show configuration, hooks, store and switch.",
-    "selftest-relocation": "Build packages again elsewhere and look for what relocation can't see.",
-    "verify": "Check every snapshot and object of the store.",
-    "pull": "Fetch snapshots from remotes into the store.",
-    "push": "Put snapshots on a remote.",
-    "verify-repo": "Verify a published repository: signatures, expiry, every file.",
-    "mirror": "Copy a published repository, or a part of it, verified.",
-    "verify-update": "Verify an update of a repository, for opam.",
-    "tuf": "Keys and signatures of a published repository.",
-    "sign": "Add a signature to what others have signed: release what was staged.",
-    "ci": "Print a recipe for a CI service.",
-    "bundle": "Carry snapshots to machines without a network, in one file.",
-    "gc": "Remove from the store what no snapshot needs, and snapshots that are too old or too many.",
-    "keep": "Name snapshots that gc leaves alone.",
-    "remote": "Say which shared caches are used, and try them out.",
-    "key": "Make, list, trust and revoke the keys that sign snapshots.",
-    "relocate-archive": "Move files of a published archive that plain opam can't move.",
-    "publish": "Publish snapshots as an opam repository that plain opam installs from.",
-    "env": "Print what a shell evaluates so that plain opam commands restore, too.",
-    "stats": "Show hits, misses and what was saved, by day and package.",
-    "uninstall": "Take opam-bin out of an opam root.",
-    "completion": "Print the script that makes a shell complete commands and options.",
+SECTIONS = {
+    "Set up": {
+        "init": "Set opam-bin up in an opam root.",
+        "status": "Show configuration, hooks, store, switches, and faults.",
+        "env": "Print what makes plain 'opam install' restore, too.",
+        "uninstall": "Take opam-bin out of an opam root.",
+        "completion": "Print what makes the shell complete commands.",
+    },
+    "Install": {
+        "install": "Install packages; restore what was built before.",
+        "upgrade": "Upgrade packages; restore what was built before.",
+        "reinstall": "Install packages again from the store.",
+        "sync": "Bring a switch to a lock file or an export.",
+        "switch": "Create a switch with its compiler restored.",
+        "exec": "Run a program in a switch, as 'opam exec' does.",
+    },
+    "Look": {
+        "explain": "Say whether a package would be restored; if not, why.",
+        "list": "List the snapshots in the store, or a switch's packages.",
+        "show": "Show a snapshot: files, relocation, what it needs.",
+        "cone": "Print cone keys, and what they are made of.",
+        "stats": "Show hits, misses and what was saved.",
+    },
+    "Store": {
+        "capture": "Take packages that were built before into the store.",
+        "verify": "Check every snapshot and object of the store.",
+        "gc": "Remove what is left over, too old or too much.",
+        "keep": "Name snapshots that gc leaves alone.",
+    },
+    "Whole switches": {
+        "clone": "Copy a whole switch, with all its packages.",
+        "relocate": "Move a whole switch, with all its packages.",
+        "relocatable": "Say how far packages can be moved, and what limits it.",
+        "selftest-relocation": "Build packages again and look for what is not seen.",
+    },
+    "Shared caches": {
+        "remote": "Say which shared caches are used, and try them out.",
+        "push": "Put snapshots on a remote.",
+        "pull": "Fetch snapshots from remotes into the store.",
+        "key": "Make, list, trust and revoke the keys that sign.",
+        "sign": "Add a signature: release what was staged.",
+        "bundle": "Carry snapshots to other machines in one file.",
+        "ci": "Print a recipe for a CI service.",
+    },
+    "Published repositories": {
+        "publish": "Make an opam repository of binaries for plain opam.",
+        "tuf": "Manage the keys and signatures of a repository.",
+        "verify-repo": "Verify a repository: signatures, expiry, every file.",
+        "mirror": "Copy a repository, or a part of it, verified.",
+        "verify-update": "Verify an update of a repository; opam runs this.",
+        "relocate-archive": "Finish the installation of some published packages.",
+    },
 }
+"""The commands with a line for each, in the order in which one meets them."""
+
+COMMANDS = {name: line for section in SECTIONS.values() for name, line in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -71,8 +88,10 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - same
         """List the commands without loading them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        widest = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), line) for name, line in commands.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 - click's type
         """Find a command; a mistyped one gets a suggestion."""

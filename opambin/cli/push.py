@@ -59,9 +59,8 @@ def command(
     """Put snapshots on a remote, with everything that they need to run.
 
     PACKAGE is NAME, NAME.VERSION or the first digits of a key. What the remote has already is left alone.
-    What was built
-    from pins, versions under development and the like stays here unless asked for. Exit code 1 when something
-    could not be pushed.
+    What was built from pins, versions under development and the like stays here unless asked for. Exit code
+    1 when something could not be pushed.
     """
     from dataclasses import replace
 

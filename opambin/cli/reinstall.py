@@ -8,11 +8,10 @@ from opambin.cli import door
 from opambin.cli.verbatim import Verbatim
 
 
-@click.command("reinstall", cls=Verbatim)
+@click.command("reinstall", cls=Verbatim, ours=door.OURS)
 def command(args: tuple[str, ...]) -> int:
-    """Install packages again: takes every option of ``opam reinstall``.
+    """Install packages again: takes every option of 'opam reinstall'.
 
-    What the store has comes from there; to have it built anew use ``opam reinstall``. Options of our own are
-    those of ``opam-bin install``.
+    What the store has comes from there; 'OPAMBIN_RESTORE=no opam reinstall' builds anew.
     """
     return door.run("reinstall", args)

@@ -11,7 +11,7 @@ from opambin.cli import moving
 @click.argument("switch")
 @click.argument("new", metavar="NEWDIR")
 @click.option("--leave", multiple=True, metavar="GLOB", help="Files that may go on to name the old place.")
-@click.option("--dry-run", is_flag=True, help="Only say what would change, and what can't be moved.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would change, and what can't be moved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(switch: str, new: str, leave: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
     """Move SWITCH with everything that is installed in it to NEWDIR.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opambin.cli.groups import Group
 from opambin.cli.output import Column, counted, print_json, print_table, printable
 from opambin.cli.remote_gc import command as gc
 from opambin.cli.remote_snapshot import command as snapshot
@@ -25,7 +26,7 @@ COLUMNS = (
 )
 
 
-@click.group("remote")
+@click.group("remote", cls=Group)
 def command() -> None:
     """Say which shared caches are used, and try them out.
 

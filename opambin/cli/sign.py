@@ -34,9 +34,8 @@ def command(
 ) -> int:
     """Add a signature to statements on a remote or in a bundle: what a CI job has staged gets released.
 
-    PACKAGE is NAME, NAME.VERSION, or a glob on either. Only what a trusted key has signed, be it for staging,
-    gets
-    another signature. Exit code 1 when something was refused.
+    PACKAGE is NAME, NAME.VERSION, or a glob on either. Only what a trusted key has signed, be it for
+    staging, gets another signature. Exit code 1 when something was refused.
     """
     from opambin.errors import MisuseError
     from opambin.exchange.promotion import Promoter

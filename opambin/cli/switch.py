@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @click.command("switch", cls=Verbatim)
 def command(args: tuple[str, ...]) -> int:
-    """Create a switch: ``switch create NAME COMPILER``, with the compiler restored where the store has it.
+    """Create a switch: 'switch create NAME COMPILER', with the compiler restored where the store has it.
 
-    The switch is the one that ``opam switch create`` makes. Other commands about switches, and other ways to
+    The switch is the one that 'opam switch create' makes. Other commands about switches, and other ways to
     create one, go to opam as they are.
     """
     from opambin.door import creation

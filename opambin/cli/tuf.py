@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opambin.cli.groups import Group
 from opambin.cli.output import printable
 from opambin.cli.trusting import now, public_key, sign_option, signers
 from opambin.cli.tuf_signing import COMMANDS, folder_argument, tell, writing
@@ -28,7 +29,7 @@ _days_option = click.option(
 )
 
 
-@click.group("tuf")
+@click.group("tuf", cls=Group)
 def command() -> None:
     """Keys and signatures of a published repository.
 

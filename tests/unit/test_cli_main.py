@@ -149,11 +149,10 @@ def test_unknown_commands(cli: Cli, args: list[str], words: str) -> None:
 
 def test_every_command_has_its_own_help(cli: Cli) -> None:
     for name in program.COMMANDS:
-        if (REPO / "opambin" / "cli" / f"{name}.py").exists():
-            done = cli(name, "--help")
-            assert done.code == 0, name
-            assert f"opam-bin {name}" in done.out
-            assert len(done.out.splitlines()) > 3
+        done = cli(name, "--help")
+        assert done.code == 0, name
+        assert done.out.startswith(f"Usage: opam-bin {name} ")
+        assert len(done.out.splitlines()) > 3
 
 
 def test_every_command_is_documented() -> None:
