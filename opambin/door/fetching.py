@@ -1,8 +1,7 @@
 """Between plan and restore: bring what remotes have of the plan into the store.
 
 What can't be fetched is left out, and the plan is made again without it: another output may do, and what
-stands
-on it has to wait for opam.
+stands on it has to wait for opam.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ Rules:
 
 * Every byte is checked before it is used: frames against the signed head, objects against the manifest.
 * Objects that are in the store already are not written again; where that leaves out enough, only the frames
-  that hold the
-  others are fetched.
+  that hold the others are fetched.
 * A snapshot appears in the store when all of its objects are there. What fails leaves only objects that gc
   removes.
 * One failed snapshot does not stop the others. A remote that does not answer is not asked for the rest.

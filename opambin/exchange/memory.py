@@ -2,8 +2,7 @@
 
 What was found is kept for days: it is verified anew at each use, and a slot that was taken stays taken. That
 nothing was found, or nothing more, is kept for seconds. A remote that did not answer is left alone for a
-minute, which
-joins the commands of one session. A store that can't be written remembers nothing.
+minute, which joins the commands of one session. A store that can't be written remembers nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A plan over a shelf with remotes: ask for everything at once, then choose one set that fits together.
 
 What is in the store comes first. Where that leaves packages out because the outputs do not fit to each other
-(a
-compiler built here, libraries built elsewhere), remotes are asked for further outputs, and a plan that
+(a compiler built here, libraries built elsewhere), remotes are asked for further outputs, and a plan that
 prefers what they have is made beside it: the one that restores more wins.
 """
 

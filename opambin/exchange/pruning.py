@@ -5,8 +5,7 @@ Rules:
 * An archive that no slot names goes when it is a day old: a younger one may be waiting for its slot.
 * A remote knows no last use: the age of a snapshot is that of its slot.
 * Slots are removed before archives, and those of a key that stay move up, so that readers, who stop at the
-  first empty one,
-  find them. Who read a slot just before gets a miss with a line.
+  first empty one, find them. Who read a slot just before gets a miss with a line.
 * A slot that can't be read is nobody's: it counts as old as it is, and holds no archive.
 """
 

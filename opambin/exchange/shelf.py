@@ -1,8 +1,7 @@
 """The store and the remotes as one shelf: what is here comes first, then the remotes by priority.
 
 A plan asks for all its keys at once (:meth:`Shelf.look`); each remote is asked in a thread of its own, and
-one
-that is too slow is left behind. Without remotes nothing of this costs anything.
+one that is too slow is left behind. Without remotes nothing of this costs anything.
 """
 
 from __future__ import annotations

@@ -3,11 +3,9 @@
 Rules:
 
 * What a reader can find is complete: a slot is written only when its archive, and those of the outputs that
-  it was built
-  against, are there.
+  it was built against, are there.
 * The first writer wins. An output that the remote has already, with a statement that this client accepts, is
-  left alone; a
-  slot with another output stays, and the next one is taken.
+  left alone; a slot with another output stays, and the next one is taken.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Rules:
 * It is created whole, with journal mode, tables and snapshots, and then renamed: nobody sees half an index.
 * Every write is one ``BEGIN IMMEDIATE`` transaction with a busy timeout: two writers wait for each other.
 * On a store that can't be written it is opened read-only, and made in memory when it is not there.
-* A damaged file is moved to quarantine and made again, once;
-  what can't be derived from manifests is then lost.
+* A damaged file is moved to quarantine and made again, once; what can't be derived from manifests is then
+  lost.
 
 Locks are taken in this order: ``store.lock``, ``index.lock``, SQLite's own.
 """

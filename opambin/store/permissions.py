@@ -8,8 +8,7 @@ Rules:
 * Where a group may write that is not the user's own, the configuration has to say ``shared: group``.
 
 That a store is a group's shows in its folders, which are made so that what is made in them belongs to the
-group and may be
-written by it: nothing else has to be known where a file is made.
+group and may be written by it: nothing else has to be known where a file is made.
 """
 
 from __future__ import annotations
