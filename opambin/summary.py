@@ -38,7 +38,7 @@ def front_door(results: Iterable[Result]) -> str:
     size = sum(result.source_bytes for result in results if result.what == "restored")
     if not size:
         return ""
-    return f"opam-bin: `opam-bin install` would have saved the download of up to {data_size(size)} of sources"
+    return f"opam-bin: 'opam-bin install' would have saved the download of up to {data_size(size)} of sources"
 
 
 def _saved(seconds: float) -> str:

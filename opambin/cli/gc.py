@@ -30,7 +30,7 @@ CACHE_SECONDS = 30 * 86_400
 def command(max_size: int | None, older_than: float | None, dry_run: bool, as_json: bool) -> None:
     """Remove from the store what no snapshot needs and what interrupted writes have left.
 
-    Without --max-size and --older-than no snapshot is removed. What `opam-bin keep` names stays, and so does
+    Without --max-size and --older-than no snapshot is removed. What 'opam-bin keep' names stays, and so does
     what was used within the last hour. Objects younger than an hour stay: their snapshot may be in the
     making.
     """
@@ -77,7 +77,7 @@ def _tell(report: GcReport, evicted: Evicted | None) -> None:
             click.echo(
                 f"{verb} {record.name}.{record.version} ({record.key[:12]}, used {date(last_use(record))})"
             )
-        kept = f"; {counted(evicted.kept, 'snapshot')} stay because `opam-bin keep` names them"
+        kept = f"; {counted(evicted.kept, 'snapshot')} stay because 'opam-bin keep' names them"
         click.echo(f"{verb} {counted(len(evicted.gone), 'snapshot')}{kept if evicted.kept else ''}.")
     removed = f"{counted(report.objects, 'object')} ({data_size(report.object_bytes)})"
     click.echo(f"{verb} {removed} and {counted(report.leftovers, 'leftover')} of interrupted writes.")

@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Copy a published repository, or a part of it, into a folder to be served.
 
-    All that is copied is verified, as with `opam-bin verify-repo`. The copy verifies with the publisher's
+    All that is copied is verified, as with 'opam-bin verify-repo'. The copy verifies with the publisher's
     root; that of a part with --partial. Run it again before the signatures expire: it fetches what is new.
     """
     from opambin.publish.mirror import Extent, Mirrored, mirror

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(
     packages: tuple[str, ...], *, switch: str | None, refresh: bool, dry_run: bool, as_json: bool
 ) -> int:
-    """Fetch what `opam-bin install PACKAGE...` would fetch; without PACKAGE, what the switch holds.
+    """Fetch what 'opam-bin install PACKAGE...' would fetch; without PACKAGE, what the switch holds.
 
     Exit code 1 when something could not be fetched.
     """

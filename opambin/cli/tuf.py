@@ -35,7 +35,7 @@ def command() -> None:
 
     Four roles have keys: root (says which keys count; keep them offline), targets (what opam installs from),
     snapshot and timestamp (what is current; these are used with every publication). Keys are made with
-    `opam-bin key generate`.
+    'opam-bin key generate'.
     """
 
 
@@ -72,7 +72,7 @@ def init(
     """Give a published repository its keys, and sign it.
 
     A KEY is a file with a public or a secret key. Where the secret keys of the root are on other machines,
-    use --draft, then `countersign` there, then `install`.
+    use --draft, then 'countersign' there, then 'install'.
     """
     from opambin.publish.signed.profile import LIFETIMES, TopRole
     from opambin.publish.signed.rootfiles import draft_first

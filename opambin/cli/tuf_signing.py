@@ -77,7 +77,7 @@ def delegate(
 ) -> None:
     """Let another publisher sign for the packages NAMES, and for no others.
 
-    It signs them in its own published folder, with `contribute`; `accept` takes them over.
+    It signs them in its own published folder, with 'contribute'; 'accept' takes them over.
     """
     from opambin.publish.signed.delegating import Delegation
     from opambin.publish.tufmeta import Wishes, sign_repository

@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Verify an update of a repository, for opam.
 
-    `opam-bin tuf trust` prints the line of opam's configuration that runs this. opam runs it for repositories
+    'opam-bin tuf trust' prints the line of opam's configuration that runs this. opam runs it for repositories
     that were added with a quorum and fingerprints, when an update brings something new.
     """
     from opambin.publish.signed.anchors import Anchors

@@ -75,7 +75,7 @@ class Root:
             real = path.resolve()
             config = parse(read_text(real / "config"), str(real / "config"))
         except FileNotFoundError as error:
-            raise UnavailableError(f"{path} is no opam root: run `opam init`, or set OPAMROOT") from error
+            raise UnavailableError(f"{path} is no opam root: run 'opam init', or set OPAMROOT") from error
         return cls(real, config, _format(config, real))
 
     @property
@@ -137,7 +137,7 @@ class Root:
         if self.format < (2, 2) and version >= (2, 6):
             raise UnavailableError(
                 f"{self.path} has format {has}, which opam {shown} would upgrade for good:"
-                f" run any opam {shown} command that writes (`opam update`) once, if that is wanted"
+                f" run any opam {shown} command that writes ('opam update') once, if that is wanted"
             )
 
 
@@ -162,7 +162,7 @@ def variable_of(value: Value, what: str) -> Variable:
 def _format(config: OpamFile, root: Path) -> tuple[int, ...]:
     texts = strings_of(config, "opam-root-version")
     if not texts:
-        raise UnavailableError(f"{root} is a root of opam 2.0: run `opam update` with opam 2.1 or later once")
+        raise UnavailableError(f"{root} is a root of opam 2.0: run 'opam update' with opam 2.1 or later once")
     text = texts[0].split("~")[0]
     try:
         return tuple(int(part) for part in text.split("."))

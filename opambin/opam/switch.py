@@ -60,7 +60,7 @@ class Switch:
         here = (cwd or Path.cwd()).resolve()
         wanted = name or environ.get("OPAMSWITCH") or _local_above(here) or root.current_switch
         if wanted is None:
-            raise UnavailableError("no switch is set: run `opam switch set`, or set OPAMSWITCH")
+            raise UnavailableError("no switch is set: run 'opam switch set', or set OPAMSWITCH")
         called, prefix = locate(root.path, wanted, here)
         if not (prefix / META / "switch-config").is_file():
             known = ", ".join(root.switches) or "none"

@@ -244,7 +244,7 @@ def _file(run: _Run, entry: FileEntry) -> None:
     source = run.objects.path(entry.digest, executable=bool(entry.mode & 0o111), size=entry.size)
     stored = source.read_bytes()
     if hashlib.sha256(stored).hexdigest() != entry.digest:
-        raise BadDataError(source, "the object has other bytes than its name says; run `opam-bin verify`")
+        raise BadDataError(source, "the object has other bytes than its name says; run 'opam-bin verify'")
     content = run.scanner.cleaned(stored)
     run.licences += [entry.path] * (entry.path.startswith(_DOCUMENTS) and is_licence_file(entry.path))
     run.findings += run.scanner.findings(content, f"{run.manifest.package.name}:{entry.path}")

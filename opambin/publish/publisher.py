@@ -64,7 +64,7 @@ def place_of(target: str, environ: Mapping[str, str]) -> Place:
     if target.startswith("oci:"):
         raise MisuseError(
             f"{target}: opam can't fetch from a registry; publish to a folder, http, s3 or rsync. "
-            "For caches between opam-bins registries are fine: see `opam-bin push`"
+            "For caches between opam-bins registries are fine: see 'opam-bin push'"
         )
     if target.startswith(_REMOTE):
         from opambin.remote.access import Access
@@ -105,7 +105,7 @@ def asked_of_switch(environ: Mapping[str, str], switch: str, asked: Asked) -> As
         record = context.record(name, version)
         if record is None or not any(it.output == record.output for it in store.outputs(record.key)):
             missing.append(
-                f"{name}.{version}: no snapshot of what is installed; `opam-bin capture` makes one"
+                f"{name}.{version}: no snapshot of what is installed; 'opam-bin capture' makes one"
             )
         else:
             found.add((record.key, record.output))

@@ -32,7 +32,7 @@ def wanted(candidates: Sequence[Candidate], asked: Asked) -> list[Candidate]:
     for name in asked.names:
         fits = [it for it in found if name in (it.manifest.package.name, str(it.manifest.package))]
         if not fits:
-            raise MisuseError(f"{name} is not among the snapshots: build it, or see `opam-bin list`")
+            raise MisuseError(f"{name} is not among the snapshots: build it, or see 'opam-bin list'")
         picked.append(fits[0])
     return _closure(picked, candidates) if asked.closure else picked
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_NO_SPACE = "free some space there, run `opam-bin gc`, or name another directory in OPAMBIN_CACHE"
+_NO_SPACE = "free some space there, run 'opam-bin gc', or name another directory in OPAMBIN_CACHE"
 _NO_ACCESS = "make it writable for you, or name another directory in OPAMBIN_CACHE"
 
 REMEDIES = {

@@ -83,12 +83,12 @@ def _check_one(path: Path, status: os.stat_result, sharing: Sharing) -> None:
         )
     if sharing is Sharing.NO and status.st_uid not in (os.geteuid(), 0):
         raise MisuseError(
-            f"{path} belongs to {_user(status.st_uid)}: set `shared: read` (OPAMBIN_SHARED_STORE=read) if "
+            f"{path} belongs to {_user(status.st_uid)}: set 'shared: read' (OPAMBIN_SHARED_STORE=read) if "
             f"you trust them, or name another directory in OPAMBIN_CACHE"
         )
     if sharing is not Sharing.GROUP and status.st_mode & stat.S_IWGRP and not _own_group(status.st_gid):
         raise MisuseError(
-            f"{path} may be written by the group {_group(status.st_gid)}: set `shared: group` "
+            f"{path} may be written by the group {_group(status.st_gid)}: set 'shared: group' "
             f"(OPAMBIN_SHARED_STORE=group) if you trust them, or chmod -R g-w it"
         )
 

@@ -128,7 +128,7 @@ def test_another_users_store_is_read_only_where_that_was_agreed(place: Path) -> 
     root = place / "store"
     assert as_user(ALICE, writer(root, "alices", "no")).returncode == 0
     refused = as_user(BOB, writer(root, "bobs", "no"))
-    assert "belongs to user 64001: set `shared: read`" in refused.stderr
+    assert "belongs to user 64001: set 'shared: read'" in refused.stderr
     reading = writer(root, "bobs", "read").replace("stored_manifest(store", "0 and stored_manifest(store")
     reading = reading.replace("    store.add(manifest)\n", "    print(store.staging.readonly)\n")
     reading = reading.replace("    store.touch([(manifest.key, manifest.output)], 7)\n", "")

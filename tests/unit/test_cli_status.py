@@ -130,7 +130,7 @@ def test_nothing_at_all_is_there(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
     done = cli("status")
     assert done.code == 1
     assert f"Store: {cli.cache} (none yet;" in done.out
-    for words in ("Opam: none", "Root: none", "Hooks: none", "install opam 2.1 or later", "run `opam init`"):
+    for words in ("Opam: none", "Root: none", "Hooks: none", "install opam 2.1 or later", "run 'opam init'"):
         assert words in done.out
     found = cli("status", "--json").json
     assert (found["root"], found["hooks"], found["switches"], found["store"]["state"]) == (

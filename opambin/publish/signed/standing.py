@@ -129,7 +129,7 @@ opam option --global 'repository-validation-command={command}'
 
 # The repository, its quorum, and the fingerprints of its root keys:
 opam repository add {name} {address} {quorum} {anchors}
-# or, where `opam init {name} {address}` took it before it could ask:
+# or, where 'opam init {name} {address}' took it before it could ask:
 #   opam repository set-url {name} {address} {quorum} {anchors}
 
 # From time to time (opam does not notice when newer states are held back):
