@@ -39,7 +39,16 @@ def check(manifest: Manifest, what: object) -> None:
     Raises:
         BadDataError: It holds what it must not.
     """
-    problems = [
+    found = problems(manifest)
+    if found:
+        shown = "; ".join(found[:SHOWN_PROBLEMS])
+        more = len(found) - SHOWN_PROBLEMS
+        raise BadDataError(what, f"hostile snapshot: {shown}{f'; and {more} more' if more > 0 else ''}")
+
+
+def problems(manifest: Manifest) -> list[str]:
+    """Say what others would refuse in a snapshot, in words; empty for nearly all."""
+    return [
         *_bad_paths(manifest),
         *(
             f"the link {entry.path!r} leads to {entry.target!r:.100}, outside of the switch"
@@ -48,10 +57,6 @@ def check(manifest: Manifest, what: object) -> None:
         ),
         *_bad_texts(manifest),
     ]
-    if problems:
-        shown = "; ".join(problems[:SHOWN_PROBLEMS])
-        more = len(problems) - SHOWN_PROBLEMS
-        raise BadDataError(what, f"hostile snapshot: {shown}{f'; and {more} more' if more > 0 else ''}")
 
 
 def is_opams_own(path: str) -> bool:

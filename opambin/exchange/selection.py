@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from opambin import foreign
 from opambin.errors import MisuseError
 from opambin.model import ConeKey, OutputId, PackageName
 
@@ -179,6 +180,9 @@ class _Walk:
         for doubt, words in doubts(manifest).items():
             if doubt not in self._wanted.include:
                 return f"{words} (--include-{doubt} takes it)"
+        refused = foreign.problems(manifest)
+        if refused:
+            return f"others would refuse it: {refused[0]}"
         cone = self._cone(manifest)
         for name, output in needs(manifest):
             below = self._output(name, output, cone)

@@ -16,7 +16,7 @@ from opambin.exchange.meter import Silent
 from opambin.exchange.selection import Doubt, Wanted, doubts, named, select
 from opambin.exchange.signing import Signer
 from opambin.exchange.uploads import compare
-from opambin.model import BuildRecord, ConeKey, Import, OutputId
+from opambin.model import BuildRecord, ConeKey, FileEntry, FileType, Import, OutputId
 from opambin.remote.bundle import BundleRemote
 from opambin.remote.protocol import FORMAT, FORMAT_NAME, Entry
 from opambin.store.records import InstalledRecord
@@ -203,6 +203,20 @@ def test_what_had_better_stay_here(
     assert f"(--include-{doubt} takes it)" in found.left["low.1.0"]
     assert found.left["top.1.0"].startswith("it needs low.1.0: ")
     assert packages(select(store, Wanted(("top",), include=frozenset({doubt}))).manifests) == ["low", "top"]
+
+
+def test_what_everybody_would_refuse_stays_here(store: Store) -> None:
+    """A link out of the switch was pushed, and then each reader was told of a hostile snapshot."""
+    low = snapshot(store, "low")
+    link = FileEntry("bin/python", FileType.SYMLINK, target="/usr/bin/python3")
+    store.add(dataclasses.replace(low, output=OutputId("e" * 64), files=(link,)))
+    snapshot(store, "top", below=[dataclasses.replace(low, output=OutputId("e" * 64))])
+    found = select(store, Wanted(("top",)))
+    assert found.manifests == []
+    assert found.left["low.1.0"] == (
+        "others would refuse it: the link 'bin/python' leads to '/usr/bin/python3', outside of the switch"
+    )
+    assert found.left["top.1.0"].startswith("it needs low.1.0: others would refuse it")
 
 
 def test_an_import_of_an_unknown_output_asks_for_nothing(store: Store) -> None:
