@@ -121,7 +121,7 @@ def install(args: tuple[str, ...]) -> int:
         raise MisuseError("usage: opam-bin bundle install FILE [--unsigned] [ARGS of opam install]")
     path = Path(words.pop(0)).absolute()
     named = bundling.listed(path)
-    os.environ["OPAMBIN_REMOTE"] = os.environ[opening.ONLY] = f"bundle:{path}"
+    os.environ[opening.ONLY] = f"bundle:{path}"
     if "--unsigned" in args:
         os.environ[opening.UNSIGNED] = "1"
     if not request.parse(words, os.environ).names:

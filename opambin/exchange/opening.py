@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REFRESH = "OPAMBIN_REFRESH"
 """In the environment, set to anything: what is known of remotes is asked for anew."""
 ONLY = "OPAMBIN_ONLY_REMOTE"
-"""In the environment: the URL of the one remote that is asked."""
+"""In the environment: the URL of the one remote that is asked, whatever else is configured."""
 UNSIGNED = "OPAMBIN_ONLY_REMOTE_UNSIGNED"
 """In the environment, set to anything: that one needs no signatures."""
 
@@ -32,16 +32,22 @@ def may_have_remotes(environ: Mapping[str, str]) -> bool:
     """Tell without reading anything whether a remote may be configured."""
     from opambin import remotes_config
 
-    return bool(environ.get(remotes_config.VARIABLE)) or remotes_config.path_of(environ).exists()
+    return (
+        bool(environ.get(ONLY))
+        or bool(environ.get(remotes_config.VARIABLE))
+        or remotes_config.path_of(environ).exists()
+    )
 
 
 def open_shelf(context: Context) -> Shelf:
     """Return the store and the configured remotes as one shelf; nothing is asked yet.
 
-    A configuration that can't be used is told through the shelf, and leaves the store alone.
+    A configuration that can't be used is told through the shelf, and leaves the store alone. A remote that a
+    command has limited itself to is asked although others may not be: it is a file on this machine.
     """
     store = context.need_store()
-    if context.config.offline or not may_have_remotes(context.environ):
+    offline = context.config.offline and not context.environ.get(ONLY)
+    if offline or not may_have_remotes(context.environ):
         return Shelf(store)
     return shelf_over(store, context.environ)
 
@@ -75,7 +81,8 @@ def open_sources(environ: Mapping[str, str]) -> Opened:
     from opambin.remotes_config import configured
 
     try:
-        wanted = _limited(configured(environ), environ)
+        only = _only(environ)
+        wanted = configured(environ) if only is None else [only]
         keyring = Keyring(environ)
     except OpambinError as error:
         return Opened((), (str(error),))
@@ -88,17 +95,16 @@ def open_sources(environ: Mapping[str, str]) -> Opened:
     return Opened(tuple(sources), tuple(problems))
 
 
-def _limited(entries: list[Configured], environ: Mapping[str, str]) -> list[Configured]:
-    """Leave out, or trust differently, what a command has said so about: ``bundle install``."""
-    from opambin.remotes_config import Trust
+def _only(environ: Mapping[str, str]) -> Configured | None:
+    """Return the one remote that a command has limited itself to, as ``bundle install`` does."""
+    from opambin.remotes_config import Configured, Trust
     from opambin.trust.policy import Mode
 
     if not environ.get(ONLY):
-        return entries
-    found = [entry for entry in entries if entry.url == environ[ONLY]]
-    if environ.get(UNSIGNED):
-        found = [replace(entry, trust=Trust(Mode.UNSIGNED)) for entry in found]
-    return found
+        return None
+    return Configured(
+        "bundle", environ[ONLY], trust=Trust(Mode.UNSIGNED) if environ.get(UNSIGNED) else Trust()
+    )
 
 
 def open_source(

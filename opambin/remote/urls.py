@@ -9,6 +9,7 @@ from opambin.errors import MisuseError
 
 KINDS = "a directory, file:///…, http(s)://…, s3://BUCKET/PREFIX, oci://HOST/REPOSITORY or bundle:FILE"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_PATHS = frozenset({"", "bundle"})  # what follows is a path as it stands, blanks included
 MAX_URL_CHARACTERS = 2_000
 
 
@@ -18,9 +19,10 @@ def check_url(url: str) -> str:
     Raises:
         MisuseError: It can't; the message says what is wrong.
     """
-    if not url or len(url) > MAX_URL_CHARACTERS or not url.isprintable() or " " in url:
-        raise MisuseError(f"not a remote: {url!r:.200}; a remote is {KINDS}")
     scheme = scheme_of(url)
+    blank = " " in url and scheme not in _PATHS
+    if not url or len(url) > MAX_URL_CHARACTERS or not url.isprintable() or blank:
+        raise MisuseError(f"not a remote: {url!r:.200}; a remote is {KINDS}")
     if scheme == "":
         if not url.startswith("/"):
             raise MisuseError(f"not a remote: {url!r}; a directory is named with its whole path")

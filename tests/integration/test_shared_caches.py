@@ -189,7 +189,7 @@ def test_a_bundle_on_a_machine_without_a_network(
     built_corpus: BuiltCorpus, elsewhere: World, tmp_path: Path
 ) -> None:
     built = built_corpus
-    path = tmp_path / "all.bundle"
+    path = tmp_path / "all of it.bundle"
     signing = {"OPAMBIN_SIGNING_KEY": KEY.reveal()}
     made = built.world.opam_bin("bundle", "create", str(path), "--switch", built.switch, more=signing)
     assert "snapshots in" in made.out
@@ -198,7 +198,7 @@ def test_a_bundle_on_a_machine_without_a_network(
     world.empty_switch(switch)
     refused = world.opam_bin("bundle", "install", str(path), "--switch", switch, "--dry-run")
     assert "1 of these keys have to sign" in refused.text or "0 packages restored" in refused.text
-    trusting = {"OPAMBIN_TRUSTED_KEYS": str(KEY.public)}
+    trusting = {"OPAMBIN_TRUSTED_KEYS": str(KEY.public), "OPAMBIN_OFFLINE": "true"}
     world.opam_bin("bundle", "install", str(path), "--switch", switch, more=trusting)
     assert world.installed(switch) == built.world.installed(built.switch)
     world.opam("switch", "remove", switch)

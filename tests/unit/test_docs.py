@@ -10,6 +10,7 @@ import click
 import pytest
 
 from opambin.cli.main import COMMANDS, program
+from opambin.config import SETTINGS, Config
 
 TOP = Path(__file__).parents[2]
 PAGES = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md")])
@@ -119,3 +120,38 @@ def test_the_help_of_the_program_fits_on_a_terminal() -> None:
     for name, words in COMMANDS.items():
         (line,) = [line for line in lines if line.startswith(f"  {name} ")]
         assert line.endswith(words)
+
+
+INTERNAL = {
+    "OPAMBIN_OCAMLLIB",  # of a recipe, for the wrappers; docs/hooks.md
+    "OPAMBIN_ONLY_REMOTE",  # from `bundle install` to what it runs
+    "OPAMBIN_ONLY_REMOTE_UNSIGNED",
+    "OPAMBIN_PAD",
+    "OPAMBIN_PAD_ALSO",
+    "OPAMBIN_SELFTEST_LENGTH",  # from the selftest to the wrappers
+    "OPAMBIN_TOLD",  # from the front door to the session that it starts
+    "OPAMBIN_TRANSPARENT",  # from the shim to what it becomes
+}
+
+
+def test_every_variable_is_documented() -> None:
+    files = [
+        path for name in ("opambin", "hooks", "shim") for path in (TOP / name).rglob("*") if path.is_file()
+    ]
+    texts = [path.read_text() for path in files if path.suffix != ".pyc"]
+    used = {name for text in texts for name in re.findall(r"\bOPAMBIN_[A-Z_]*[A-Z]\b", text)}
+    assert used >= INTERNAL
+    described = set(re.findall(r"`(OPAMBIN_[A-Z_]+)`", (TOP / "docs" / "configuration.md").read_text()))
+    assert used - INTERNAL == described
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = [line.split(" | ") for line in (TOP / "docs" / "configuration.md").read_text().splitlines()]
+    table = {row[0].strip("| `"): row for row in rows if len(row) == 4}
+    defaults = Config(Path("/"))
+    for setting in SETTINGS:
+        _, variable, default, _ = table[setting.name]
+        assert variable == f"`{setting.variable}`"
+        if setting.name not in ("cache", "jobs"):  # these depend on the machine
+            value = getattr(defaults, setting.attribute)
+            assert default.strip("`") == ("none" if value == () else str(value).lower())

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from trust_samples import CI
 
 from opambin.errors import MisuseError, UnavailableError
-from opambin.exchange.opening import signer
+from opambin.exchange.opening import ONLY, UNSIGNED, may_have_remotes, open_sources, signer
 from opambin.keyring import Keyring
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from opambin.trust.policy import Mode
 
 
 @pytest.fixture
@@ -36,3 +34,18 @@ def test_only_directories_go_without_a_key(environ: dict[str, str]) -> None:
     assert signer(environ, "https://example.org/c", unsigned=True).secrets == ()
     with pytest.raises(UnavailableError, match="--unsigned goes without a signature"):
         signer(environ, "https://example.org/c")
+
+
+def test_a_command_that_is_limited_to_a_bundle_looks_at_nothing_else(environ: dict[str, str]) -> None:
+    # A blank in the path divided it into two remotes, and a remotes.yaml that can't be used was in the way.
+    folder = Path(environ["XDG_CONFIG_HOME"]) / "opam-bin"
+    folder.mkdir(parents=True)
+    (folder / "remotes.yaml").write_text("- nonsense\n")
+    environ |= {"OPAMBIN_REMOTE": "nonsense", "OPAMBIN_TRUSTED_KEYS": str(CI.public)}
+    environ[ONLY] = "bundle:/media/a stick/my.bundle"
+    for more, mode in (({}, Mode.ANY), ({UNSIGNED: "1"}, Mode.UNSIGNED)):
+        opened = open_sources(environ | more)
+        assert opened.problems == ()
+        (source,) = opened.sources
+        assert (source.name, source.policy.mode, source.write) == ("bundle", mode, False)
+    assert may_have_remotes({ONLY: "bundle:/b"})
