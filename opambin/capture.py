@@ -135,8 +135,8 @@ def _capture(
     entries, extra, problem = _store(context, build, look, problem)
     with canonicalcrcs.all_or_none(context) if look.renamed else nullcontext():
         touched = _canonicalise(context, look)
-    config = _meta_text(context, "config", f"{build.package.name}.config")
-    install = _meta_text(context, "install", f"{build.package.name}.install")
+    config = _meta_text(context, look, "config", f"{build.package.name}.config")
+    install = _meta_text(context, look, "install", f"{build.package.name}.install")
     if problem or build.key is None:
         return Captured(None, problem, touched, frozenset(look.provides))
     manifest = _manifest(context, build, look, (entries, extra, config, install), neighbours)
@@ -256,7 +256,7 @@ def _manifest(
     )
 
 
-def _meta_text(context: Context, folder: str, name: str) -> str | None:
+def _meta_text(context: Context, look: Look, folder: str, name: str) -> str | None:
     """Read one of the files that opam keeps for a package, in placeholder form.
 
     A ``.config`` may have been written by a program that the build told the padded spelling; what opam
@@ -268,6 +268,7 @@ def _meta_text(context: Context, folder: str, name: str) -> str | None:
     except FileNotFoundError:
         return None
     found = analysis.analyse(data, context.spelling, name)
+    look.bound += found.bound
     engine.canonicalise(path, found, context.spelling)
     return (data if found.content is None else found.content).decode("utf-8", "surrogateescape")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,8 @@ def _look_at_other(context: Context, look: Look, seen: Seen) -> None:
     mode = seen.status.st_mode
     if stat.S_ISLNK(mode):
         target = os.readlink(f"{context.prefix}/{seen.path}")  # noqa: PTH115 - the exact text, slashes and all
+        if next(context.spelling.respelled(os.fsencode(target)), None) is not None:
+            target = re.sub("/+", "/", target)
         seen.target = context.placeholder_text(target)
     elif not stat.S_ISDIR(mode):
         look.problem = look.problem or f"{seen.path} is neither file, folder nor symlink"
@@ -149,6 +152,8 @@ def _look_at_edit(context: Context, look: Look, path: str, before: PrefixIndex |
     if added is None:
         look.problem = look.problem or f"it changed {path} in another way than adding lines"
         return
+    if any(True for line in added for _ in context.spelling.respelled(line)):
+        look.bound.append(Bound(path, "a line that was added spells the prefix with other slashes"))
     lines = tuple(context.placeholder_text(line.decode("utf-8", "surrogateescape")) for line in added)
     look.edits.append((Edit(path, lines), new))
 

@@ -156,9 +156,9 @@ def _locate_section(data: bytes, section: Section, spelling: Spelling, path: str
         pieces.part(value)
         pieces.raw(content[end:])
         return pieces.located()
-    hits = [hit for hit in spelling.hits(content) if not hit.build]
+    found = spelling.needed_anywhere(content) or marshal.compressed_hits(content, spelling)
     reason = f"the prefix stands in section {where}, whose form is unknown"
-    return Located(content, bound=(Bound(path, reason),) if hits else ())
+    return Located(content, bound=(Bound(path, reason),) if found else ())
 
 
 def _locate_text(text: bytes, spelling: Spelling, where: str) -> Located:

@@ -56,10 +56,9 @@ def _locate_launcher(launcher: bytes, spelling: Spelling, path: str) -> Located:
         return Located(launcher)
     if launcher.startswith(elf.MAGIC):
         return elfdata.locate(launcher, spelling, path)
-    hits = list(spelling.hits(launcher))
-    needed = [hit for hit in hits if not hit.build]
+    needed = spelling.needed_anywhere(launcher)
     bound = (Bound(path, "the prefix stands in a launcher of unknown form"),) if needed else ()
-    return Located(launcher, bound=bound, leaks=len(hits) - len(needed))
+    return Located(launcher, bound=bound, leaks=sum(hit.build for hit in spelling.hits(launcher)))
 
 
 def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:

@@ -28,11 +28,20 @@ BUILD_DIRECTORIES = (b"build", b"sources")
 """Folders under the marker that are gone after the installation: what names them is informational."""
 
 _SLASH = 0x2F
-_PATH_CHARACTERS = frozenset(bytes([byte]) for byte in PATH_BYTES)
-_LEFT_CONTEXT = 24  # bytes; longer than any compiler flag that is glued to its path
-_GLUED_FLAG = re.compile(rb"(?:\A|[^A-Za-z0-9._+~/-])-[A-Za-z]{1,12}\Z")
+_LEFT_CONTEXT = 48  # bytes; longer than compiler flags and names of variables before a path
+_LEADS_TO_PATH = re.compile(
+    rb"""(?: (?: \A | [^A-Za-z0-9._+~/-] ) - [A-Za-z]{1,12}               # a flag
+    | \\ (?: [abefnrtv0] | [0-9]{3} | x [0-9A-Fa-f]{2} | u [0-9A-Fa-f]{4} )  # an escape of a program text
+    | \$ [A-Za-z_] [A-Za-z0-9_]*                                           # a variable of a shell: $DESTDIR/x
+    | (?: : | \$\{ [A-Za-z_] [A-Za-z0-9_]* ) [-+]                           # its default value: ${X:-/x}
+    ) \Z""",
+    re.VERBOSE,
+)
+"""What may stand before a path and ends with bytes of paths."""
 _ADDRESS = re.compile(rb"(?<![A-Za-z0-9/+.-])[A-Za-z][A-Za-z0-9+.-]*:\Z")
-_ESCAPES = (b"\\n", b"\\t", b"\\r")
+_AFTER_SENTENCE = frozenset(b"\0 \t\r\n\"'`)<\\")
+"""What follows a full stop that is no part of a name; the end of the data does, too."""
+_LONGEST_CHARACTER = 4  # bytes, in UTF-8
 
 
 def pad(prefix: bytes, length: int = PADDED_LENGTH) -> bytes:
@@ -128,11 +137,7 @@ class Spelling:
         for match in re.finditer(re.escape(parent) + b"//+" + re.escape(leaf), data):
             at, end = match.span()
             other = end - at != len(self.padded) and left_boundary(data, at)
-            if (
-                other
-                and data[end : end + 1] not in _PATH_CHARACTERS
-                and not self.in_build_directory(data, end)
-            ):
+            if other and not _goes_on(data, end) and not self.in_build_directory(data, end):
                 yield at
 
     def hits(self, data: bytes, start: int = 0, end: int | None = None) -> Iterator[Hit]:
@@ -198,7 +203,7 @@ def find(data: bytes, needle: bytes, start: int = 0, end: int | None = None) -> 
     at = data.find(needle, start, stop)
     while at >= 0:
         after = at + len(needle)
-        if after >= len(data) or data[after] not in PATH_BYTES:
+        if not _goes_on(data, after):
             yield at
             at = data.find(needle, after, stop)
         else:
@@ -209,14 +214,41 @@ def left_boundary(data: bytes, at: int) -> bool:
     r"""Tell whether a path may begin at ``at``.
 
     A path byte before it says that it is the tail of a longer path, except for a flag that is glued to its
-    path (``-I/x``) and an escape of a program text (``\n/x``). More slashes before it (``//x``) are a part of
-    the path, unless they begin the host of an address (``http://x``).
+    path (``-I/x``), an escape of a program text (``\n/x``), and variables of shells (``$DESTDIR/x``,
+    ``${X:-/x}``). More slashes before it (``//x``) are a part of the path, unless they begin the host of an
+    address (``http://x``).
     """
     start = at
     while start and data[start - 1] == _SLASH:
         start -= 1
-    if start == 0 or data[start - 1] not in PATH_BYTES:
-        before = data[max(0, start - _LEFT_CONTEXT) : start]
-        return at - start != 1 or _ADDRESS.search(before) is None
     before = data[max(0, start - _LEFT_CONTEXT) : start]
-    return before.endswith(_ESCAPES) or _GLUED_FLAG.search(before) is not None
+    if not before or not (before[-1] in PATH_BYTES or _ends_with_letter(before)):
+        return at - start != 1 or _ADDRESS.search(before) is None
+    return _LEADS_TO_PATH.search(before) is not None
+
+
+def _goes_on(data: bytes, end: int) -> bool:
+    """Tell whether the name of a folder that has come to ``end`` goes on there."""
+    first = data[end : end + 1]
+    if first == b".":
+        after = data[end + 1 : end + 2]
+        return after != b"" and after[0] not in _AFTER_SENTENCE
+    return (first != b"" and first[0] in PATH_BYTES) or (first >= b"\x80" and _begins_with_letter(data, end))
+
+
+def _begins_with_letter(data: bytes, at: int) -> bool:
+    """Tell whether a letter or digit beyond ASCII begins there, in UTF-8; quotes and dashes are none."""
+    return any(_is_letter(data[at : at + size]) for size in range(2, _LONGEST_CHARACTER + 1))
+
+
+def _ends_with_letter(data: bytes) -> bool:
+    """Tell the same of the last character."""
+    return data[-1] >= 0x80 and any(_is_letter(data[-size:]) for size in range(2, _LONGEST_CHARACTER + 1))
+
+
+def _is_letter(character: bytes) -> bool:
+    try:
+        text = character.decode()
+    except UnicodeDecodeError:
+        return False
+    return len(text) == 1 and text.isalnum()

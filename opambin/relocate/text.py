@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from opambin.relocate.spelling import Hit, Spelling
 
 SHEBANG_MAX = 255  # bytes with "#!", without the line end; Linux since 5.1 (127 before)
+_THIN_ARCHIVE = b"!<thin>\n"
+"""An ``ar`` archive of names alone may be all text, but states the length of their table."""
 
 
 def is_text(data: bytes) -> bool:
     """Tell whether the length of a file without a known format may be changed."""
-    return b"\0" not in data
+    return b"\0" not in data and not data.startswith(_THIN_ARCHIVE)
 
 
 def locate(data: bytes, spelling: Spelling, *, functional: bool = True) -> Located:

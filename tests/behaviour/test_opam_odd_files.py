@@ -33,6 +33,7 @@ ln -s "$prefix/lib/$2/first" to-inside
 ln -s "$prefix" to-prefix
 ln -s ../../bin relative
 ln -s "$(pwd -P)/first" by-pwd
+ln -s "$(dirname "$prefix")//$(basename "$prefix")/lib/$2/first" by-slashes
 ln -s nowhere dangling
 echo 9 > secret; chmod 600 secret
 echo 10 > readonly; chmod 444 readonly
@@ -49,12 +50,21 @@ ln -s /etc/passwd to-outside
 ln -s 'a
 newline' to-newline
 """
+OTHER_SLASHES = "other=$(dirname $1)//$(basename $1)"
+CONFIG = rf"""build: [["sh" "-c" "{tiny.SAY}; {OTHER_SLASHES}
+  printf 'opam-version: \"2.0\"\nvariables {{ x: \"%s\" }}\n' $other > config.config" "--" prefix]]
+"""
+EDITED = """build: ["sh" "-c" "echo x > x.conf; echo 'share: \\"x.conf\\"' > edited.install"]\n"""
+EDIT = rf"""depends: "edited"
+build: ["sh" "-c" "{tiny.SAY}"]
+install: ["sh" "-c" "{OTHER_SLASHES}; echo $other/lib >> $1/share/edited/x.conf" "--" prefix]
+"""
 
 
 @pytest.fixture(scope="module")
 def odd_root(opam_program: str, short_folder: Path) -> World:
     folder = Path(tempfile.mkdtemp(dir=short_folder))
-    packages = {}
+    packages = {"config.1": CONFIG, "edited.1": EDITED, "edit.1": EDIT}
     for name, script in ("fair", FAIR), ("odd", ODD):
         (folder / f"{name}.sh").write_text(script)
         packages[f"{name}.1"] = (
@@ -73,7 +83,7 @@ def tree(prefix: Path, name: str) -> dict[bytes, tuple[int, int, bytes, bytes]]:
             path = Path(os.fsdecode(folder + b"/" + entry))
             status, content = path.lstat(), b""
             if path.is_symlink():
-                content = os.fsencode(path.readlink())
+                content = os.fsencode(os.readlink(path))  # noqa: PTH115 - the exact text
             elif path.is_file():
                 content = path.read_bytes()
             found[bytes(path).removeprefix(here)] = (
@@ -92,6 +102,8 @@ def test_everything_comes_back_as_it_was(odd_root: World) -> None:
     odd_root.opam_bin("install", "--switch", "another-second", "odd")
     assert odd_root.built == ["odd.1"]
     assert tree(second, "odd") == tree(first, "odd")
+    for link in "to-inside", "by-pwd", "by-slashes":
+        assert (second / "lib/odd" / link).resolve() == second / "lib/odd/first"
     odd_root.opam("remove", "--switch", "another-second", "odd")
     assert not (second / "lib/odd").exists()
 
@@ -110,3 +122,17 @@ def test_remotes_and_moves_keep_it_but_for_what_others_must_not_trust(odd_root: 
     elsewhere.opam_bin("clone", "third", "fifth")
     for name in ("odd", "fair"):
         assert tree(elsewhere.prefix("fifth"), name) == tree(third, name)
+
+
+@pytest.mark.parametrize("name", ["config", "edit"])
+def test_a_prefix_with_other_slashes_in_what_opam_records_or_others_own_binds(
+    odd_root: World, name: str
+) -> None:
+    """Such a line was restored into other switches as it was, and named the first one there."""
+    world = dataclasses.replace(odd_root, number=3)
+    prefix = world.empty_switch(f"slashes-{name}")
+    world.opam("install", "--switch", prefix.name, name)
+    assert "other slashes" in world.opam_bin("show", name).out
+    other = world.empty_switch(f"elsewhere-{name}")
+    world.opam_bin("install", "--switch", other.name, name)
+    assert world.built.count(f"{name}.1") == 2

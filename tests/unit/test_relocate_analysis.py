@@ -58,6 +58,7 @@ def bytecode_program(launcher: bytes, **sections: bytes) -> bytes:
         pytest.param(b"\0" + PREFIX + BUILD, "lib/x", [], "", 1, id="opaque build directory"),
         pytest.param(b"\x7fELF\x01\x01" + b"\0" * 90 + Q, "bin/x", [], "64-bit", 0, id="ELF for 32 bits"),
         pytest.param(b"!<thin>\n\0" + Q, "lib/x.a", [], "unknown format", 0, id="thin archive"),
+        pytest.param(b"!<thin>\n//  " + Q, "lib/x.a", [], "unknown format", 0, id="thin, no index"),
         pytest.param(b"!<arch>\n\0" + Q, "lib/x.a", [], "no member header", 0, id="broken archive"),
         pytest.param(BROKEN + Q, "lib/x.cmo", [], "descriptor", 0, id="broken .cmo"),
         pytest.param(b"\xcf\xfa\xed\xfe\0" + Q, "bin/x", [], "Mach-O", 0, id="Mach-O"),

@@ -151,6 +151,22 @@ def test_a_prefix_among_the_instructions_binds_the_program() -> None:
     assert "CODE" in bound.reason
 
 
+@pytest.mark.parametrize(
+    ("content", "bound"),
+    [
+        pytest.param(b"\x05" + PREFIX + b"A", True, id="a letter behind it"),
+        pytest.param(b"A" + PREFIX, True, id="a letter before it"),
+        pytest.param(b"\0" + marshalled_compressed([PADDED + b"/x", b"y" * 400]), True, id="compressed"),
+        pytest.param(PREFIX + b"/.opam-switch/build/x.c\0", False, id="build directory"),
+    ],
+)
+def test_a_prefix_in_a_section_of_unknown_form_binds_whatever_is_beside_it(
+    content: bytes, bound: bool
+) -> None:
+    found = bytecode.locate(pack(b"#!/usr/bin/ocamlrun\n", [(b"ODDS", content)]), SPELLING, "bin/x")
+    assert bool(found.bound) is bound
+
+
 def test_compressed_debug_data_is_written_uncompressed() -> None:
     value: Value = [PADDED + b"/x", b"y" * 400]
     parts = [(b"CODE", b""), (b"DBUG", struct.pack(">II", 1, 0) + marshalled_compressed(value) * 2)]

@@ -36,6 +36,8 @@ def test_the_folder_may_be_the_prefix_itself() -> None:
 def test_a_prefix_in_an_unknown_launcher_binds_the_file() -> None:
     located = launchinfo.locate(info(b"/usr", launcher=b"MZ\0" + PREFIX + b"\0"), SPELLING, "x")
     assert (located.content, len(located.bound)) == (info(b"/usr", launcher=b"MZ\0" + PREFIX + b"\0"), 1)
+    glued = launchinfo.locate(info(b"/usr", launcher=b"MZ\0A" + PREFIX + b"B"), SPELLING, "x")
+    assert len(glued.bound) == 1  # nobody knows what stands beside it
     build = b"MZ\0" + PREFIX + b"/.opam-switch/build/ocaml/x.c\0"
     located = launchinfo.locate(info(b"/usr", launcher=build), SPELLING, "x")
     assert (located.bound, located.leaks) == ((), 1)
