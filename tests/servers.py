@@ -187,8 +187,8 @@ def registry(folder: Path, *, password: bool = False, delete: bool = True) -> It
 
 
 @contextmanager
-def s3(folder: Path, bucket: str = "cache") -> Iterator[Running]:
-    """Run moto's server, an S3 endpoint in memory, with an empty bucket."""
+def s3(folder: Path, bucket: str = "cache", *, public: bool = False) -> Iterator[Running]:
+    """Run moto's server, an S3 endpoint in memory, with an empty bucket; ``public``: anyone may read it."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     code = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
@@ -196,7 +196,17 @@ def s3(folder: Path, bucket: str = "cache") -> Iterator[Running]:
     with _running(command, port, folder, folder / "output.log") as server:
         request = urllib.request.Request(f"{server.url}/{bucket}", method="PUT")  # noqa: S310 - http, ours
         urllib.request.urlopen(request, timeout=START_SECONDS).close()  # noqa: S310 - same
+        if public:
+            _publish_bucket(server.url, bucket)
         yield server
+
+
+def _publish_bucket(url: str, bucket: str) -> None:
+    what = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", **what}]}
+    body, headers = json.dumps(policy).encode(), {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/{bucket}?policy", body, headers, method="PUT")  # noqa: S310 - http, ours
+    urllib.request.urlopen(request, timeout=START_SECONDS).close()  # noqa: S310 - same
 
 
 def s3_environ(server: Running) -> dict[str, str]:

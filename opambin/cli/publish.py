@@ -71,7 +71,8 @@ def command(target: str, packages: tuple[str, ...], as_json: bool, **given: Any)
     if given["switch"]:
         asked = publisher.asked_of_switch(os.environ, given["switch"], asked)
     options = replace(
-        _options(config, given, quiet=as_json), signed=_signed(place, given["keys"], dry_run=given["dry_run"])
+        _options(config, given, quiet=as_json),
+        signed=_signed(target, place, given["keys"], dry_run=given["dry_run"]),
     )
     state = publisher.state_file(os.environ)
     with publisher.open_store(config) as store:
@@ -114,7 +115,7 @@ def _options(config: Config, given: Mapping[str, Any], *, quiet: bool) -> Option
     )
 
 
-def _signed(place: Place, keys: Sequence[str], *, dry_run: bool) -> Signed | None:
+def _signed(target: str, place: Place, keys: Sequence[str], *, dry_run: bool) -> Signed | None:
     """Return what signs, where the place has keys.
 
     Raises:
@@ -128,8 +129,8 @@ def _signed(place: Place, keys: Sequence[str], *, dry_run: bool) -> Signed | Non
     if not isinstance(place, Folder):
         if keys or place.read(f"{FOLDER}/1.root.json") is not None:
             raise MisuseError(
-                f"{place.shown}: only a folder can be signed; publish to one, and copy that, "
-                f"{FOLDER}/timestamp.json last"
+                f"{place.shown}: what is signed is made in a folder of this machine: publish to one, "
+                f"then opam-bin tuf upload DIR {target}"
             )
         return None
     if not is_signed(place.path):

@@ -127,6 +127,46 @@ def accept(folder: Path, publisher: str, theirs: Path, keys: tuple[str, ...]) ->
         tell(folder, take_over(folder, publisher, theirs, signers(keys), now()))
 
 
+@click.command("upload")
+@folder_argument
+@click.argument("target", metavar="URL")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be copied.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def upload(folder: Path, target: str, *, dry_run: bool, as_json: bool) -> None:
+    """Copy a signed folder to where it is served: http(s)://…, s3://…, or rsync:HOST:PATH.
+
+    Only what is not there yet; in an order in which whoever updates meanwhile has a whole repository.
+    """
+    import os
+    from dataclasses import asdict
+
+    from opambin.errors import MisuseError
+    from opambin.publish.places import Folder
+    from opambin.publish.publisher import place_of
+    from opambin.publish.signed.uploading import upload as carry_over
+    from opambin.summary import data_size
+
+    place = place_of(target, os.environ)
+    if isinstance(place, Folder):
+        raise MisuseError(f"{target} is a folder of this machine: publish there, or give rsync:{target}")
+    with writing(folder):
+        done = carry_over(folder.absolute(), place, now(), dry_run=dry_run)
+    end = int(done.expires.timestamp())
+    if as_json:
+        print_json({"place": place.shown, **asdict(done), "expires": end})
+        return
+    if not done.changed:
+        click.echo(
+            f"{place.shown} is as it should be: timestamp {done.timestamp}, valid until {moment(end)}."
+        )
+        return
+    removed = f", {done.removed} removed" if done.removed else ""
+    click.echo(
+        f"{'Would copy' if dry_run else 'Copied'} to {place.shown}: {counted(done.files, 'file')} "
+        f"({data_size(done.size)}){removed}; timestamp {done.timestamp}, valid until {moment(end)}."
+    )
+
+
 @click.command("status")
 @folder_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -176,4 +216,4 @@ def tell(folder: Path, signing: Signing) -> None:
     )
 
 
-COMMANDS = (sign, refresh, delegate, undelegate, contribute, accept, status, trust)
+COMMANDS = (sign, refresh, delegate, undelegate, contribute, accept, upload, status, trust)

@@ -244,6 +244,10 @@ class OnRemote:
 
     def write(self, steps: Sequence[Step], gone: Sequence[str]) -> None:
         """Write files, step by step, then remove others."""
+        from opambin.remote.protocol import check_name
+
+        for name in (name for step in steps for name in step):
+            check_name(name)  # before the first one is written
         for step in steps:
             for name, content in step.items():
                 self.remote.put(name, content, replace=not name.startswith("archives/"))

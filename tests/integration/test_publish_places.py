@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from servers import nginx, program, s3, s3_environ
+from places_away import AWAY, Away
+from servers import program
 from snapshot_samples import VIRTUAL, Samples
 
 from opambin.errors import MisuseError, UnavailableError
@@ -31,38 +30,7 @@ URL = "https://example.org/opam"
 OPTIONS = Options(base_url=URL, policy=licences.load(), now=1_800_000_000)
 
 
-@dataclass(frozen=True, slots=True)
-class Away:
-    """A place on another machine, and another publisher's way to it."""
-
-    target: str
-    environ: dict[str, str]
-
-    def place(self) -> Place:
-        return publisher.place_of(self.target, self.environ)
-
-
-@contextmanager
-def web(folder: Path) -> Iterator[Away]:
-    with nginx(folder / "web", dav=True) as server:
-        yield Away(f"{server.url}/repo", {"HOME": str(folder)})
-
-
-@contextmanager
-def bucket(folder: Path) -> Iterator[Away]:
-    pytest.importorskip("obstore")
-    with s3(folder / "s3") as server:
-        yield Away("s3://cache/repo", {"HOME": str(folder), **s3_environ(server)})
-
-
-@contextmanager
-def rsynced(folder: Path) -> Iterator[Away]:
-    program("rsync")
-    (folder / "there").mkdir()
-    yield Away(f"rsync:{folder}/there", {})
-
-
-@pytest.fixture(params=[web, bucket, rsynced])
+@pytest.fixture(params=AWAY)
 def away(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Away]:
     with request.param(tmp_path) as found:
         yield found

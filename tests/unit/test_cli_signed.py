@@ -282,7 +282,29 @@ def test_published_with_keys_or_not_at_all(cli: Cli, published: Publisher, tmp_p
     assert "opam-bin tuf init" in done.err
     done = cli("publish", "http://127.0.0.1:9/opam", "--sign-with", key)
     assert done.code == 2
-    assert "only a folder can be signed" in done.err
+    assert "opam-bin tuf upload DIR http://127.0.0.1:9/opam" in done.err
+
+
+def test_uploaded(cli: Cli, published: Publisher, tmp_path: Path) -> None:
+    site = str(published.folder)
+    done = cli("tuf", "upload", site, str(tmp_path))
+    assert (done.code, f"publish there, or give rsync:{tmp_path}" in done.err) == (2, True)
+    done = cli("tuf", "upload", site, "http://127.0.0.1:9/opam")
+    assert done.code == 4
+    assert "http://127.0.0.1:9/opam" in done.err
+    (tmp_path / "there").mkdir()
+    target = f"rsync:{tmp_path}/there"
+    assert cli("tuf", "upload", site, target, "--dry-run").out.startswith(
+        f"Would copy to {tmp_path}/there: 7 files"
+    )
+    assert list((tmp_path / "there").iterdir()) == []
+    told = cli("tuf", "upload", site, target, "--json").json
+    assert (told["place"], told["files"], told["removed"]) == (f"{tmp_path}/there", 7, 0)
+    assert (told["timestamp"], told["changed"]) == (1, True)
+    assert cli("verify-repo", f"{tmp_path}/there", "--root", f"{site}/tuf/root.json").code == 0
+    assert cli("tuf", "upload", site, target).out.startswith(
+        f"{tmp_path}/there is as it should be: timestamp 1"
+    )
 
 
 def test_what_users_of_a_partial_mirror_have_to_do(cli: Cli, published: Publisher) -> None:

@@ -55,7 +55,11 @@ def check(source: Source, trusted: Trusted, *, quick: bool = False, partial: boo
     wanted = [path for path in trusted.files if path != INDEX and (path == "repo" or not quick)]
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         found = list(pool.map(lambda path: file_matches(source, trusted.files[path]), wanted))
-    missing = [path for path, there in zip(wanted, found, strict=True) if not there]
+    missing = [
+        path
+        for path, there in zip(wanted, found, strict=True)
+        if not there and (source.has_tree or path == "repo" or path not in index)
+    ]
     if missing and (not partial or "repo" in missing):
         raise RefusedError(Kind.INCOMPLETE, source.name, _listed(missing, "missing"))
     size = sum(trusted.files[path].length for path, there in zip(wanted, found, strict=True) if there)

@@ -167,13 +167,18 @@ def _target(path: str, place: Path | bytes, content: bytes | None, before: Targe
     length = place.stat().st_size
     if is_archive(path) and before is not None and before.length == length:
         return TargetFile(length, dict(before.hashes), path)
-    digest = _digest(place)
+    digest = digest_of(place)
     if archive_digest(path) not in {None, digest}:
         raise BadDataError(place, "not what its name says", expected=archive_digest(path), observed=digest)
     return TargetFile(length, {"sha256": digest}, path)
 
 
-def _digest(place: Path) -> str:
+def digest_of(place: Path) -> str:
+    """Return the sha256 of a file.
+
+    Raises:
+        UnavailableError: It can't be read.
+    """
     try:
         with place.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

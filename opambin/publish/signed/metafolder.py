@@ -36,8 +36,8 @@ class MetadataFolder:
         """Say whether the repository is one that is signed."""
         return (self.path / "1.root.json").is_file()
 
-    def root(self) -> Metadata[Root]:
-        """Return the newest root.
+    def root(self, version: int = 0) -> Metadata[Root]:
+        """Return a root; the newest, when no version is given.
 
         Raises:
             UnavailableError: There is none.
@@ -48,7 +48,7 @@ class MetadataFolder:
             raise UnavailableError(
                 f"{self.path.parent} has no keys yet: opam-bin tuf init {self.path.parent} gives it some"
             )
-        return self._read(f"{versions[-1]}.root.json")
+        return self._read(f"{version or versions[-1]}.root.json")
 
     def timestamp(self) -> Metadata[Timestamp] | None:
         """Return the timestamp; None before the first signature."""
@@ -83,6 +83,10 @@ class MetadataFolder:
             return (self.path / name).read_bytes()
         except OSError as error:
             raise UnavailableError(f"{self.path / name}: {error.strerror}") from error
+
+    def find(self, name: str) -> bytes | None:
+        """Return the content of a file of the folder; None when there is none."""
+        return self.bytes_of(name) if (self.path / name).is_file() else None
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the folder: all of it, or nothing."""

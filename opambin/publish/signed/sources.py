@@ -32,6 +32,10 @@ class Source(Protocol):
     def name(self) -> str:
         """What it is, for people."""
 
+    @property
+    def has_tree(self) -> bool:
+        """Whether opam reads ``packages/`` there, and not the index alone."""
+
     def pieces(self, path: str, start: int = 0) -> Iterator[bytes] | None:
         """Return the content of a file from a byte on; None when there is no such file.
 
@@ -54,6 +58,11 @@ class FolderSource:
     def name(self) -> str:
         """The folder."""
         return str(self.folder)
+
+    @property
+    def has_tree(self) -> bool:
+        """Opam reads it where it is."""
+        return True
 
     def pieces(self, path: str, start: int = 0) -> Iterator[bytes] | None:
         """As in :class:`Source`."""
@@ -87,6 +96,11 @@ class TreeSource:
         """What it is."""
         return self._name
 
+    @property
+    def has_tree(self) -> bool:
+        """It is what opam has got."""
+        return True
+
     def pieces(self, path: str, start: int = 0) -> Iterator[bytes] | None:
         """As in :class:`Source`."""
         return iter((self.files[path][start:],)) if path in self.files else None
@@ -107,6 +121,11 @@ class WebSource:
     def name(self) -> str:
         """The URL."""
         return self.url
+
+    @property
+    def has_tree(self) -> bool:
+        """Over http opam takes the index."""
+        return False
 
     def pieces(self, path: str, start: int = 0) -> Iterator[bytes] | None:
         """As in :class:`Source`; where a server can't begin in the middle, the beginning is dropped."""

@@ -1,0 +1,275 @@
+"""A signed folder, copied to where it is served from: an object store, a web server, another machine.
+
+Rules:
+
+* What is copied is what was signed, every file of it; a folder that has changed since is not copied.
+* The order is TUF's: archives, then the metadata that has versions in its names (roots, lists, snapshot),
+  pages and definitions, the index, the catalogue, and last the timestamp, which makes all of it count.
+* What is there is known from the metadata that is there, which our keys have signed; nothing else is read
+  back. What is not listed any more is removed at the end.
+* Somebody else's repository is not written over, and neither is a state that is newer than ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opambin.errors import BadDataError, MisuseError
+from opambin.publish.catalogue import NAME as CATALOGUE
+from opambin.publish.catalogue import Catalogue
+from opambin.publish.pages import files as pagefiles
+from opambin.publish.places import check_empty
+from opambin.publish.signed.contents import digest_of, same
+from opambin.publish.signed.delegating import publishers
+from opambin.publish.signed.metafolder import KEPT, MetadataFolder, parse
+from opambin.publish.signed.profile import FOLDER, INDEX, SITE, TopRole, is_archive, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from tuf.api.metadata import Metadata, MetaFile, TargetFile, Timestamp
+
+    from opambin.publish.places import Place
+
+    Reader = Callable[[str, MetaFile], bytes | None]
+    """Returns a file of the metadata, as the timestamp or the snapshot describes it; None when it is lost."""
+
+TIMESTAMP = f"{FOLDER}/timestamp.json"
+NEWEST_ROOT = f"{FOLDER}/root.json"
+_LAST = (INDEX, CATALOGUE)
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What was done.
+
+    Attributes:
+        files: How many were copied.
+        size: Their bytes.
+        removed: How many files were removed.
+        timestamp: The version that is there now.
+        expires: When it ends to be valid.
+        changed: Whether it was another before.
+    """
+
+    files: int
+    size: int
+    removed: int
+    timestamp: int
+    expires: datetime
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A signed state of a repository.
+
+    Attributes:
+        timestamp: The bytes of its timestamp; empty for none.
+        version: Of the timestamp.
+        metadata: Versions of snapshot and lists.
+        files: What is listed, by path.
+    """
+
+    timestamp: bytes = b""
+    version: int = 0
+    metadata: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, TargetFile] = field(default_factory=dict)
+
+
+def upload(repository: Path, place: Place, now: datetime, *, dry_run: bool = False) -> Uploaded:
+    """Bring a place up to what a folder holds.
+
+    Args:
+        repository: The folder; it is signed, and nobody writes to it meanwhile.
+        place: Where to.
+        now: The time.
+        dry_run: Whether nothing is written.
+
+    Raises:
+        MisuseError: The signatures have expired, or the place holds something else, or something newer.
+        BadDataError: The folder is not what was signed.
+        UnavailableError: The place can't be reached or written, or somebody else is writing to it.
+    """
+    folder = MetadataFolder(repository)
+    ours, expires = _in_force(folder, now)
+    there = _there(folder, place)
+    if there.timestamp == ours.timestamp:
+        return Uploaded(0, 0, 0, ours.version, expires, changed=False)
+    if dry_run:
+        return _Upload(repository, place, ours, there).done(expires)
+    with place.lock():
+        found = _Upload(
+            repository, place, ours, _there(folder, place)
+        )  # as it is now that others are kept out
+        place.write(found.steps(), found.gone())
+    return found.done(expires)
+
+
+def _in_force(folder: MetadataFolder, now: datetime) -> tuple[State, datetime]:
+    folder.root()  # says how a folder without keys gets some
+    timestamp = folder.timestamp()
+    if timestamp is None:
+        raise MisuseError(f"{folder.path.parent} is not signed yet: opam-bin tuf sign does it")
+    if timestamp.signed.is_expired(now):
+        raise MisuseError(
+            f"the signatures of {folder.path.parent} expired on {moment(timestamp.signed.expires)}: "
+            f"opam-bin tuf refresh makes new ones"
+        )
+    data = folder.bytes_of("timestamp.json")
+    found = _state(data, timestamp, lambda name, _: folder.bytes_of(name))
+    return found, timestamp.signed.expires
+
+
+def _there(folder: MetadataFolder, place: Place) -> State:
+    """Return what a place holds, as far as our keys have signed it.
+
+    Raises:
+        MisuseError: It holds something else.
+    """
+    data = place.read(TIMESTAMP)
+    if data is None:
+        return _unsigned(place)
+    timestamp = parse(data, f"{place.shown}/{TIMESTAMP}")
+    if not _is_ours(folder, timestamp):
+        raise MisuseError(
+            f"{place.shown} holds a repository that is signed with other keys; "
+            f"name another place, or remove {TIMESTAMP} there if it is to be replaced"
+        )
+
+    def read(name: str, named: MetaFile) -> bytes | None:
+        """Take the file that lies here where it is the one that is there."""
+        for look in (folder.find, lambda it: place.read(f"{FOLDER}/{it}")):
+            found = look(name)
+            if found is not None and _fits(named, found):
+                return found
+        return None
+
+    return _state(data, timestamp, read)
+
+
+def _unsigned(place: Place) -> State:
+    """Return what a place holds that has a repository without signatures, or nothing."""
+    from tuf.api.metadata import TargetFile
+
+    data = place.read(CATALOGUE)
+    if data is None:
+        check_empty(place)
+        return State()
+    builds = Catalogue.parse(data, f"{place.shown}/{CATALOGUE}").builds
+    paths = {it.archive.path for it in builds if it.archive is not None} | {it.opam_path for it in builds}
+    paths |= pagefiles.parse_state(place.read(pagefiles.STATE)).keys()
+    return State(files={path: TargetFile(0, {"sha256": ""}, path) for path in paths})  # to be written anew
+
+
+def _is_ours(folder: MetadataFolder, timestamp: Metadata[Timestamp]) -> bool:
+    """Say whether the keys of one of our roots have signed a timestamp; they may have changed since."""
+    roots = (folder.root(version).signed for version in reversed(folder.versions(TopRole.ROOT)))
+    return any(
+        root.get_verification_result(TopRole.TIMESTAMP, timestamp.signed_bytes, timestamp.signatures)
+        for root in roots
+    )
+
+
+def _state(data: bytes, timestamp: Metadata[Timestamp], read: Reader) -> State:
+    """Follow a timestamp to the files that it stands for; where a list is lost, none of it is known."""
+    snapshot_meta = timestamp.signed.snapshot_meta
+    versions = {str(TopRole.SNAPSHOT): snapshot_meta.version}
+    files: dict[str, TargetFile] = {}
+    snapshot = _parsed(read, "snapshot", snapshot_meta)
+    named = {} if snapshot is None else snapshot.signed.meta
+    todo = [str(TopRole.TARGETS)]
+    for role in todo:
+        meta = named.get(f"{role}.json")
+        found = None if meta is None else _parsed(read, role, meta)
+        if meta is None or found is None:
+            continue
+        versions[role] = meta.version
+        files |= {path: it for path, it in found.signed.targets.items() if path not in files}
+        if role == TopRole.TARGETS and found.signed.delegations is not None:
+            todo += [*publishers(found.signed.delegations), SITE]
+    return State(data, timestamp.signed.version, versions, files)
+
+
+def _parsed(read: Reader, role: str, named: MetaFile) -> Metadata[Any] | None:
+    name = f"{named.version}.{role}.json"
+    data = read(name, named)
+    return None if data is None else parse(data, name)
+
+
+def _fits(named: MetaFile, data: bytes) -> bool:
+    """Say whether bytes are what is named; of the site's list only the version is."""
+    return not named.hashes or named.hashes.get("sha256") == hashlib.sha256(data).hexdigest()
+
+
+class _Upload:
+    """One upload."""
+
+    def __init__(self, repository: Path, place: Place, ours: State, there: State) -> None:
+        self._repository, self._place, self._ours, self._there = repository, place, ours, there
+        self._folder = MetadataFolder(repository)
+        if there.version >= ours.version:
+            raise MisuseError(
+                f"{place.shown} holds timestamp {there.version}, and {repository} is at {ours.version}: "
+                "somebody has uploaded another folder; go on from that one"
+            )
+        wanted, known = (
+            {path: it for path, it in state.files.items() if place.has_tree or not _in_tree(path)}
+            for state in (ours, there)
+        )
+        self._new = {
+            path: repository / path
+            for path in sorted(wanted)
+            if path not in known or not same(known[path], wanted[path])
+        }
+        self._unlisted = sorted(known.keys() - wanted.keys())
+        for path, source in self._new.items():
+            if digest_of(source) != ours.files[path].hashes.get("sha256"):
+                raise BadDataError(source, "not what was signed; opam-bin tuf sign signs what has changed")
+
+    def steps(self) -> list[dict[str, bytes | Path]]:
+        """Return what is to be written, in this order."""
+        archives: dict[str, bytes | Path] = {}
+        rest: dict[str, bytes | Path] = {}
+        for path, source in self._new.items():
+            if path not in _LAST:
+                (archives if is_archive(path) else rest)[path] = source
+        last: list[dict[str, bytes | Path]] = [{it: self._new[it]} for it in _LAST if it in self._new]
+        steps = [it for it in (archives, self._versioned(), rest, *last) if it]
+        return [*steps, {TIMESTAMP: self._ours.timestamp}]
+
+    def _versioned(self) -> dict[str, bytes | Path]:
+        """Return the metadata that has its version in its name, and the copy of the newest root."""
+        roots = [f"{version}.root.json" for version in self._folder.versions(TopRole.ROOT)]
+        newest = self._folder.bytes_of(roots[-1])
+        if self._place.read(NEWEST_ROOT) == newest:
+            roots = []
+        names = [*roots]
+        for role, version in self._ours.metadata.items():
+            if self._there.metadata.get(role) != version:
+                names.append(f"{version}.{role}.json")
+        found: dict[str, bytes | Path] = {f"{FOLDER}/{name}": self._folder.bytes_of(name) for name in names}
+        return found | ({NEWEST_ROOT: newest} if roots else {})
+
+    def gone(self) -> list[str]:
+        """Return what is to be removed: what is not listed any more, and metadata that no client needs."""
+        old = [
+            f"{FOLDER}/{version}.{role}.json"
+            for role, before in self._there.metadata.items()
+            for version in range(max(1, before - KEPT), self._ours.metadata.get(role, before) - KEPT + 1)
+        ]
+        return self._unlisted + old
+
+    def done(self, expires: datetime) -> Uploaded:
+        """Sum up."""
+        size = sum(self._ours.files[path].length for path in self._new)
+        return Uploaded(len(self._new), size, len(self._unlisted), self._ours.version, expires)
+
+
+def _in_tree(path: str) -> bool:
+    """Say whether opam needs a file only where it reads the folder itself; else it is in the index."""
+    return path.startswith("packages/")
