@@ -32,6 +32,7 @@ LOCK = "push.lock"
 LOG = "push.log"
 MAX_LOG_BYTES = 1_000_000
 KEPT_SECONDS = 7 * 86_400
+_RUN = "import sys; sys.path[:] = {path!r}; from opambin.cli.main import main; main()"
 
 
 def put(store: Store, snapshots: Iterable[tuple[ConeKey, OutputId]]) -> int:
@@ -96,7 +97,7 @@ def start(store: Store, environ: Mapping[str, str]) -> Path:
             log.replace(log.with_name(f"{LOG}.old"))
         with log.open("ab") as stream:
             subprocess.Popen(
-                [sys.executable, "-m", "opambin.cli.main", "push", "--queued"],
+                [*_program(), "push", "--queued"],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -107,6 +108,16 @@ def start(store: Store, environ: Mapping[str, str]) -> Path:
     except OSError as error:
         raise UnavailableError(f"the push can't be started: {error.strerror or error}") from error
     return log
+
+
+def _program() -> list[str]:
+    """Return the command of this program, for an interpreter that finds it as this one did.
+
+    A hook's interpreter is not that of the environment where we are installed, and runs without ``site``:
+    ``-m opambin`` finds nothing there.
+    """
+    site = ["-S"] if sys.flags.no_site else []
+    return [sys.executable, "-I", *site, "-c", _RUN.format(path=[path for path in sys.path if path])]
 
 
 def _folder(store: Store) -> Path:
