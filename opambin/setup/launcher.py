@@ -50,11 +50,13 @@ def run_script() -> str:
 def search_path() -> list[str]:
     """Return the directories to import from, behind the standard library: our own, then site-packages.
 
-    Directories that ``.pth`` files and PYTHONPATH brought are in it, because they are on the path now.
+    Directories that ``.pth`` files and PYTHONPATH brought are in it, because they are on the path now. The
+    first entry of the path is not: it is the folder of the program's script, whose programs are no modules,
+    or with ``-m`` whatever folder the user is in.
     """
     standard = {os.path.realpath(path) for path in _standard_library()}
     found = [str(package_directory())]
-    for entry in sys.path:
+    for entry in sys.path if sys.flags.safe_path else sys.path[1:]:
         path = os.path.realpath(entry)
         if entry and path not in standard and os.path.isdir(path) and path not in found:  # noqa: PTH112 - strings
             found.append(path)
