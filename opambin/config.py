@@ -10,9 +10,11 @@ import os
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from opambin import yamlfile
 from opambin.errors import BadDataError, MisuseError
+from opambin.yamlfile import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,10 +116,12 @@ def load(environ: Mapping[str, str]) -> Config:
     origins: list[tuple[str, str]] = []
     path = config_file(environ)
     found = _read_file(path, wanted=bool(environ.get("OPAMBIN_CONFIG")), problems=problems)
+    settings = _known(path, found, problems)
     for setting in SETTINGS:
         candidates = []
-        if setting.name in found:
-            candidates.append((found[setting.name], f"{path}: {setting.name}", str(path)))
+        if setting.name in settings:
+            where = f"{path}: line {found.line_of(setting.name)}: {setting.name}"
+            candidates.append((settings[setting.name], where, str(path)))
         if environ.get(setting.variable):
             candidates.append(
                 (environ[setting.variable], setting.variable, f"environment ({setting.variable})")
@@ -176,50 +180,41 @@ def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
     return path if path.is_absolute() else _home(environ) / fallback
 
 
-def _read_file(path: Path, *, wanted: bool, problems: list[str]) -> dict[str, Any]:
-    """Return the settings of the file that are known by name, and add a problem for every other."""
+def _read_file(path: Path, *, wanted: bool, problems: list[str]) -> Document:
+    """Return what the file holds, a mapping."""
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         if wanted:
             problems.append(f"OPAMBIN_CONFIG: there is no file {path}")
-        return {}
+        return Document({})
     except OSError as error:
         problems.append(f"{path} can't be read: {error.strerror}")
-        return {}
+        return Document({})
     if len(data) > MAX_FILE_BYTES:
         raise BadDataError(path, "too large", expected=f"<= {MAX_FILE_BYTES} bytes", observed="more")
-    return _known(path, _parse(path, data, problems), problems)
-
-
-def _parse(path: Path, data: bytes, problems: list[str]) -> dict[Any, Any]:
-    import yaml
-
-    try:
-        node = yaml.compose(data, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadDataError(path, f"not a YAML file: {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
+    found = yamlfile.parse(data, path)
+    if found.content is None:
+        return Document({})
+    if not isinstance(found.content, dict):
         raise BadDataError(
-            path, "not a list of settings", expected="lines like `jobs: 4`", observed=repr(content)[:60]
+            path, "not a list of settings", expected="lines like `jobs: 4`", observed=repr(found.content)[:60]
         )
-    lines: dict[str, int] = {}
-    for key, _ in node.value:
-        line = key.start_mark.line + 1
-        if key.value in lines:  # YAML forbids it, PyYAML takes the last
-            problems.append(f"{path}: {key.value} is set twice, in lines {lines[key.value]} and {line}")
-        lines[str(key.value)] = line
-    return content
+    return found
 
 
-def _known(path: Path, content: dict[Any, Any], problems: list[str]) -> dict[str, Any]:
+def _known(path: Path, found: Document, problems: list[str]) -> dict[str, Any]:
+    """Return the settings that are known by name, and add a problem for every other and for repeated ones."""
+    content = cast("dict[Any, Any]", found.content)
     names = [setting.name for setting in SETTINGS]
-    unknown = [str(name) for name in content if name not in names]
-    problems += [f"{path}: there is no setting {name!r}{_hint(name, names)}" for name in unknown]
+    lines: dict[str, int] = {}
+    for name, line in found.lines:
+        if name in lines:  # YAML forbids it, PyYAML takes the last
+            problems.append(f"{path}: {name} is set twice, in lines {lines[name]} and {line}")
+        elif name not in names:
+            problems.append(f"{path}: line {line}: there is no setting {name!r}{_hint(name, names)}")
+        lines[name] = line
     return {name: content[name] for name in names if name in content}
 
 

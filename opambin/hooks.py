@@ -1,7 +1,8 @@
 """What the scripts in ``hooks/`` call. Each function is one hook; all the work is elsewhere.
 
-Exit codes that the scripts know: 0 done; 10 the package must not be installed; anything else (70 for a bug of
-ours) means that this part of the cache is not used, which never stops opam.
+Exit codes that the scripts know: 0 done; 10 the package must not be installed; 11 the cache is not used in
+this session, and the user knows why; anything else (70 for a bug of ours) means that this part of the cache
+is not used, which never stops opam.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 MUST_FAIL = 10
+TOLD = 11
 INTERRUPTED = 130
 
 
@@ -52,10 +54,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def pre_session(args: Sequence[str]) -> int:
-    """Plan the session: ``KEY=VALUE`` arguments, see :mod:`opambin.opam.hooklist`."""
+    """Plan the session: ``KEY=VALUE`` arguments, see :mod:`opambin.opam.hooklist`.
+
+    Returns:
+        0, or :data:`TOLD` when the session goes without us and the user was told why.
+    """
     from opambin.session import start as session_start
 
-    for line in session_start.start(_facts(args), os.environ):
+    try:
+        lines = session_start.start(_facts(args), os.environ)
+    except OpambinError as error:
+        if os.environ.get("OPAMBIN_TOLD") != str(error):  # the front door says it before it calls opam
+            print(f"opam-bin: {error}; the cache is not used in this session", file=sys.stderr)
+        return TOLD
+    for line in lines:
         print(line)
     return 0
 

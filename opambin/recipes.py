@@ -13,6 +13,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from opambin import yamlfile
 from opambin.errors import BadDataError
 from opambin.resources import patches_directory
 
@@ -139,12 +140,7 @@ def parse(data: bytes, path: object) -> list[Entry]:
     Raises:
         BadDataError: It is not valid; the message has all problems.
     """
-    import yaml
-
-    try:
-        entries = yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeError) as error:
-        raise BadDataError(path, f"not YAML: {' '.join(str(error).split())}") from error
+    entries = yamlfile.parse(data, path).content
     if not isinstance(entries, list) or not entries:
         raise BadDataError(path, "not a list of recipes")
     problems: list[str] = []

@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from opambin import yamlfile
 from opambin.config import config_folder
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.keyring import TRUSTED_VARIABLE
@@ -154,17 +155,15 @@ def parse(data: bytes, path: object) -> list[Configured]:
         BadDataError: No YAML, or no list.
         MisuseError: Something in it is wrong; all problems are in the message.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadDataError(path, f"not a YAML file: {' '.join(str(error).split())}") from error
-    rows = [] if content is None else content
+    document = yamlfile.parse(data, path)
+    rows = [] if document.content is None else document.content
     if not isinstance(rows, list):
-        raise BadDataError(path, "not a list of remotes", expected="- name: …", observed=repr(content)[:60])
+        raise BadDataError(path, "not a list of remotes", expected="- name: …", observed=repr(rows)[:60])
     problems: list[str] = []
-    found = [_Row(row, number, problems).remote() for number, row in enumerate(rows[:MAX_REMOTES], 1)]
+    found = [
+        _Row(row, f"line {document.line_of(number)}", problems).remote()
+        for number, row in enumerate(rows[:MAX_REMOTES], 1)
+    ]
     if len(rows) > MAX_REMOTES:
         problems.append(f"more than {MAX_REMOTES} remotes")
     names = [entry.name for entry in found if entry is not None]
@@ -245,16 +244,19 @@ def _write(environ: Mapping[str, str], entries: list[Configured]) -> None:
 class _Row:
     """One entry of the file, being checked; every problem is added to the list."""
 
-    def __init__(self, row: object, number: int, problems: list[str]) -> None:
+    def __init__(self, row: object, where: str, problems: list[str]) -> None:
         self._problems = problems
-        self._where = f"entry {number}"
+        self._where = where
+        self._is_mapping = isinstance(row, dict)
         self._row = self._mapping(row, _MEMBERS, "")
         if isinstance(self._row.get("name"), str):
-            self._where = f"remote {self._row['name']!r:.80}"
+            self._where = f"{where}: remote {self._row['name']!r:.80}"
 
     def remote(self) -> Configured | None:
         """Return the remote; None when something was wrong."""
         before = len(self._problems)
+        if not self._is_mapping:
+            return None
         name, url = self._row.get("name"), self._row.get("url")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             self._wrong("name", name, "a name: letters, digits, and . _ - after the first")

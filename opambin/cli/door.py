@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from opambin.cli.jsonsummary import Summary
 from opambin.cli.verbatim import show_help, wants_help
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from opambin.cli.console import Console
-    from opambin.door.front import Prepared
-    from opambin.restore import Restored
+    from opambin.door.front import PlainOpam, Prepared
 
 OURS = {
     "--dry-run": "Only show what would be restored, and how long it takes; with --json as JSON.",
@@ -24,6 +23,8 @@ OURS = {
     "--offline": "Ask no remote.",
 }
 """Options that are ours, with their help; with ``--dry-run`` so is a ``--json`` without a value."""
+TOLD = "OPAMBIN_TOLD"
+"""In the environment: what the hooks of opam need not say, since the user was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,32 +70,55 @@ def run(verb: str, args: tuple[str, ...]) -> int:
     if wants_help(args):
         return show_help(verb)
     words = Words.of(verb, args)
-    tell = tell_in(json_wanted=words.json)
+    summary = Summary.open(wanted=words.json and not words.dry_run)
     color = Console.of(request.parse(words.args, os.environ).values.get("--color", ""), os.environ).color
-    prepared = front.prepare(front.Command(verb, words.args, color), os.environ, tell)
+    prepared = front.prepare(front.Command(verb, words.args, color), os.environ, print)
     if words.dry_run:
-        from opambin.cli import forecast
-
-        if not isinstance(prepared, front.PlainOpam):
-            tell_problems(prepared, tell_in(json_wanted=True))
-        return forecast.show(prepared, as_json=words.json)
+        return show_forecast(prepared, as_json=words.json)
     if isinstance(prepared, front.PlainOpam):
-        if prepared.reason:
-            tell(f"opam-bin: {prepared.reason}; opam goes on alone")
-        if prepared.planned is not None:
-            print(prepared.planned.stdout, end="", file=sys.stderr if words.json else sys.stdout, flush=True)
-            print(prepared.planned.stderr, end="", file=sys.stderr)
-            return 0
-        run_opam(verb, words.args)
-    tell_problems(prepared, tell)
+        return leave_to_opam(words, prepared, summary)
+    tell_problems(prepared, print)
     if prepared.idle:
         where = "the store or on a remote" if prepared.decision.shelf.catalogues else "the store"
-        tell(f"opam-bin: nothing of this is in {where}")
+        print(f"opam-bin: nothing of this is in {where}")
+        summary.of_restore(prepared, None)
         run_opam(verb, words.args)
-    return _restore(words, prepared, tell)
+    return _restore(words, prepared, summary)
 
 
-def _restore(words: Words, prepared: Prepared, tell: Callable[[str], None]) -> int:
+def show_forecast(prepared: Prepared | PlainOpam, *, as_json: bool) -> int:
+    """Show what would be done; returns the exit code.
+
+    Raises:
+        OpambinError: Nothing could be looked at.
+    """
+    from opambin.cli import forecast
+    from opambin.door import front
+
+    if not isinstance(prepared, front.PlainOpam):
+        tell_problems(prepared, lambda line: print(line, file=sys.stderr))
+    return forecast.show(prepared, as_json=as_json)
+
+
+def leave_to_opam(words: Words, plain: PlainOpam, summary: Summary) -> int:
+    """Let opam do all of it; returns when there is nothing to do."""
+    if plain.reason:
+        go_on_alone(plain.reason)
+    summary.of_nothing(plain)
+    if plain.planned is None:
+        run_opam(words.verb, words.args)
+    print(plain.planned.stdout, end="", flush=True)
+    print(plain.planned.stderr, end="", file=sys.stderr)
+    return 0
+
+
+def go_on_alone(reason: str) -> None:
+    """Say why opam goes on alone, and see to it that the session that follows need not say it again."""
+    print(f"opam-bin: {reason}; opam goes on alone", flush=True)
+    os.environ[TOLD] = reason
+
+
+def _restore(words: Words, prepared: Prepared, summary: Summary) -> int:
     from opambin.cli import narration
     from opambin.cli.progress import meter
     from opambin.cli.provision import note_promise, provide
@@ -103,26 +127,25 @@ def _restore(words: Words, prepared: Prepared, tell: Callable[[str], None]) -> i
     from opambin.machine import systempackages
 
     console = narration.console_of(prepared, os.environ)
-    if not agreed(prepared, console, json_wanted=words.json):
+    if not agreed(prepared, console):
         return DECLINED
     missing = systempackages.missing(prepared)
-    code = provide(prepared, missing, tell)
+    code = provide(prepared, missing, print)
     if code:
         return code
-    prepared = fetching.fetch(prepared, tell, meter(quiet=words.json))
-    done = front.carry_out(prepared, tell)
+    prepared = fetching.fetch(prepared, print, meter(quiet=words.json))
+    done = front.carry_out(prepared, print)
     left = outcome.left_to_opam(prepared, done)
     if done is not None:
         note_promise(prepared, missing, {*(str(m.package) for m in done.restored), *done.checked})
-        narration.print_steps(prepared, done, console, tell)
+        narration.print_steps(prepared, done, console, print)
         if left:
-            narration.print_messages(prepared, done, console, tell)
+            narration.print_messages(prepared, done, console, print)
         else:
-            narration.print_end(prepared, done, console, tell)
+            narration.print_end(prepared, done, console, print)
         for line in outcome.summary_lines(prepared, done):
-            tell(line)
-    if words.json:
-        print(json.dumps(report(prepared, done, left), indent=2))
+            print(line)
+    summary.of_restore(prepared, done)
     if left:
         yes = () if prepared.request.yes else ("--yes",)
         run_opam(words.verb, [*yes, *rest_of(words, left)])
@@ -148,33 +171,27 @@ def rest_of(words: Words, left: dict[str, str]) -> Sequence[str]:
     return [word for word in words.args if request.parse([word], {}).names.isdisjoint(done)]
 
 
-def tell_in(*, json_wanted: bool) -> Callable[[str], None]:
-    """Return what prints lines for people: on standard error where standard output is for JSON."""
-    return lambda line: print(line, file=sys.stderr if json_wanted else sys.stdout)
-
-
 def tell_problems(prepared: Prepared, tell: Callable[[str], None]) -> None:
     """Report bad data that planning met, and what remotes could not be asked or trusted for."""
     for problem in prepared.problems:
         tell(f"opam-bin: {problem}")
     for line in prepared.decision.shelf.lines():
         tell(line)
-        os.environ["OPAMBIN_TOLD"] = "1"  # so that the session that may follow need not say it again
+        os.environ[TOLD] = "1"  # so that the session that may follow need not say it again
 
 
-def agreed(prepared: Prepared, console: Console, *, json_wanted: bool) -> bool:
+def agreed(prepared: Prepared, console: Console) -> bool:
     """Show opam's plan and ask, where opam would ask: when other packages are concerned than were named."""
     from opambin.cli import question
 
-    stream = sys.stderr if json_wanted else sys.stdout
     # opam words a plan that is only asked for as one that nobody carries out
     plan = prepared.plan.stdout.rstrip().replace("would be performed", "will be performed")
     print(prepared.plan.stderr, end="", file=sys.stderr, flush=True)
-    print(plan, file=stream, flush=True)
+    print(plan, flush=True)
     asked = prepared.request
     if asked.yes or {action.package.name for action in prepared.plan.actions} == asked.names:
         return True
-    return question.agreed(plan, prepared.context.opam_version, console, stream)
+    return question.agreed(plan, prepared.context.opam_version, console, sys.stdout)
 
 
 def run_opam(*words: str | Sequence[str]) -> NoReturn:
@@ -185,32 +202,3 @@ def run_opam(*words: str | Sequence[str]) -> NoReturn:
     sys.stdout.flush()  # what is buffered is lost when the program is replaced
     line = [part for word in words for part in ([word] if isinstance(word, str) else word)]
     os.execv(program, [program, *line])  # noqa: S606 - no shell is wanted
-
-
-def report(prepared: Prepared, done: Restored | None, left: dict[str, str]) -> dict[str, object]:
-    """Return what was done as plain values."""
-    return {
-        "switch": prepared.context.switch.name,
-        "prefix": prepared.context.prefix,
-        "restored": []
-        if done is None
-        else [
-            {
-                "package": str(manifest.package),
-                "key": manifest.key,
-                "output": manifest.output,
-                "bytes": manifest.size,
-                "saved_seconds": manifest.build.seconds,
-                "saved_source_bytes": manifest.build.source_bytes,
-            }
-            for manifest in done.restored
-        ],
-        "checked": [] if done is None else list(done.checked),
-        "left_to_opam": left,
-        "reports": [*prepared.problems, *(() if done is None else done.reports)],
-        "seconds": {
-            "opam_plan": round(prepared.opam_seconds, 3),
-            "plan": round(prepared.seconds, 3),
-            "restore": round(0.0 if done is None else done.seconds, 3),
-        },
-    }

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def show(prepared: Prepared | PlainOpam, *, as_json: bool) -> int:
-    """Print the forecast; returns the exit code."""
+    """Print the forecast; returns the exit code.
+
+    Raises:
+        OpambinError: Nothing could be looked at.
+    """
     from opambin.door import front
     from opambin.reports.forecast import forecast
 
@@ -47,12 +51,12 @@ def show(prepared: Prepared | PlainOpam, *, as_json: bool) -> int:
 
 def _nothing(plain: PlainOpam, *, as_json: bool) -> int:
     """Say why nothing would be restored; returns opam's exit code where it could make no plan."""
-    reason = plain.reason or ("nothing to do" if plain.planned is not None else "opam does this alone")
+    if plain.error is not None:
+        raise plain.error
     if plain.failed is not None:
-        reason = "opam can't do this"
         print(plain.failed.stderr or plain.failed.stdout, end="", file=sys.stderr)
     if as_json:
-        print_json({"packages": [], "reason": reason})
+        print_json({"packages": [], "reason": plain.why})
     else:
-        print(f"opam-bin: nothing would be restored: {reason}")
+        print(f"opam-bin: nothing would be restored: {plain.why}")
     return plain.failed.code if plain.failed is not None else 0

@@ -2,7 +2,7 @@
 
 Rules:
 
-* Only where one package is asked for, by name or by name and version; all else is opam's.
+* Only what :mod:`opambin.door.wishes` understands; all else is opam's.
 * opam makes the switch, empty, and sets its invariant. It is not selected before it is complete.
 * Whatever fails before something was installed removes the switch again, and opam creates it in its own way.
 """
@@ -10,16 +10,17 @@ Rules:
 from __future__ import annotations
 
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin import request
 from opambin.config import load as load_config
 from opambin.context import open_context, open_store, real_opam
 from opambin.door import front
 from opambin.door.asking import ask_for_plan
-from opambin.errors import OpambinError, UnavailableError
+from opambin.errors import MisuseError, OpambinError, UnavailableError
 from opambin.exchange.opening import may_have_remotes
 from opambin.machine import systempackages
 from opambin.model import PackageName
@@ -29,84 +30,18 @@ from opambin.opam.root import Root
 from opambin.opam.switch import Switch, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from opambin.config import Config
     from opambin.context import Context
+    from opambin.door.wishes import Wish
     from opambin.opam.ast import Value
+    from opambin.opam.client import Completed
 
-_UNDERSTOOD = frozenset(
-    ("--yes", "--description", "--no-switch", "--jobs", "--color", "--quiet", "--verbose", "--confirm-level")
-)
-"""Options that change nothing about what is made; ``--description`` is handed on."""
 _BY_VERSION = ("ocaml-base-compiler", "ocaml-system", "ocaml-variants")
 """What a version alone may stand for."""
 _INVARIANT_AS_SYNOPSIS = (2, 2)
 """Since this opam a switch is described by its invariant; before, by its name."""
-_VALUED = frozenset(("--description", "--jobs", "--color", "--confirm-level", "-j"))
-_SHORT = frozenset(("-y", "-q", "-v"))
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A switch that is to be created.
-
-    Attributes:
-        name: As given.
-        compiler: As given; where only a name was, that.
-        description: As given, or None.
-        select: Whether it becomes the current switch.
-        yes: Whether questions are answered with yes.
-        options: For opam when it installs what is not restored.
-    """
-
-    name: str
-    compiler: str
-    description: str | None = None
-    select: bool = True
-    yes: bool = False
-    options: tuple[str, ...] = ()
-
-
-def parse(args: Sequence[str], environ: Mapping[str, str]) -> Wish | None:
-    """Read the words behind ``switch``; None for everything that is opam's alone."""
-    words: list[str] = []
-    options: list[str] = []
-    values: dict[str, str] = {}
-    rest = list(args)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-"):
-            words.append(word)
-            continue
-        option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        if option not in _UNDERSTOOD | _SHORT | {"-j"} or (not equals and option in _VALUED and not rest):
-            return None
-        if option in _VALUED:
-            values[option] = value if equals else rest.pop(0)
-        if option not in ("--description", "--no-switch"):
-            options += [option, values[option]] if option in _VALUED else [option]
-    if words[:1] != ["create"] or not 2 <= len(words) <= 3 or not _one_package(words[-1]):
-        return None
-    local = "/" in words[1] or words[1].startswith(".")
-    if local and (len(words) == 2 or _has_definitions(Path(words[1]))):
-        return None
-    return Wish(
-        words[1],
-        words[-1],
-        values.get("--description"),
-        "--no-switch" not in args and not local,
-        request.parse(args, environ).yes,
-        tuple(options),
-    )
-
-
-def _one_package(compiler: str) -> bool:
-    return bool(compiler) and not set(compiler) & set(",=<>!&| ()/\"'")
-
-
-def _has_definitions(folder: Path) -> bool:
-    """Tell whether opam would offer to install what the folder defines."""
-    return any(folder.glob("*.opam")) or any(folder.glob("opam*"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,46 +68,120 @@ class Made:
         return self.prepared.context
 
 
-def make(wish: Wish, environ: Mapping[str, str]) -> Made | str:
-    """Make the switch, empty, and plan its compiler; returns why opam has to do it.
+@dataclass(frozen=True, slots=True)
+class _Empty:
+    """An empty switch that opam has just made.
 
-    Then there is no such switch.
+    Attributes:
+        opam: Set to it.
+        switch: The switch.
+        hint: What opam said about the shell's environment.
+        named: Whether this opam describes a switch by its name.
+        folders: Of a local switch, those that were not there before, the deepest first.
+    """
+
+    opam: Opam
+    switch: Switch
+    hint: str
+    named: bool
+    folders: tuple[Path, ...]
+
+
+def make(wish: Wish, environ: Mapping[str, str]) -> Made | front.PlainOpam:
+    """Make the switch, empty, and plan its compiler; where opam has to do it, there is no such switch.
 
     Raises:
-        OpambinError: No root, no opam, or a bad configuration.
+        UnavailableError: There is no opam.
     """
-    root = Root.find(environ)
-    opam = Opam(real_opam(environ), root=root.path, environ=environ)
-    name, prefix = locate(root.path, wish.name, Path.cwd())
-    if prefix.exists() or name in root.switches:
-        return "there is something already"
-    if not _may_be_stored(wish, environ):
-        return "no snapshot of its compiler is in the store"
-    version = opam.check_supported()
-    root.check_opam(version)
-    opam = replace(opam, switch=name)
+    empty = _make_empty(wish, environ, or_else="no snapshot of its compiler is in the store")
+    if isinstance(empty, front.PlainOpam):
+        return empty
     try:
-        hint = _create_empty(opam, wish, named=version < _INVARIANT_AS_SYNOPSIS)
-    except UnavailableError as error:
-        return str(error)
-    try:
-        made = _plan(Switch.open(root, name, environ), wish, hint, environ)
+        made = _planned(empty, wish, environ)
+        if isinstance(made, Made) and not made.prepared.hits:
+            made = front.PlainOpam("nothing of this is in the store")
         if isinstance(made, Made):
-            describe(made, opam, named=version < _INVARIANT_AS_SYNOPSIS)
-    except OpambinError as error:
-        remove(opam, name)
-        return str(error)
+            describe(made, empty.opam, named=empty.named)
     except BaseException:
-        remove(opam, name)
+        _remove_empty(empty)
         raise
-    if isinstance(made, str):
-        remove(opam, name)
+    if isinstance(made, front.PlainOpam):
+        _remove_empty(empty)
     return made
 
 
-def _may_be_stored(wish: Wish, environ: Mapping[str, str]) -> bool:
+def rehearse(wish: Wish, environ: Mapping[str, str]) -> front.Prepared | front.PlainOpam:
+    """Plan the compiler of a switch; opam plans only for what exists, so it is made, and removed again.
+
+    Raises:
+        UnavailableError: There is no opam.
+    """
+    empty = _make_empty(wish, environ)
+    if isinstance(empty, front.PlainOpam):
+        return empty
+    try:
+        made = _planned(empty, wish, environ)
+    finally:
+        _remove_empty(empty)
+    return made.prepared if isinstance(made, Made) else made
+
+
+def _make_empty(wish: Wish, environ: Mapping[str, str], *, or_else: str = "") -> _Empty | front.PlainOpam:
+    """Let opam make the empty switch.
+
+    Args:
+        wish: What is asked for.
+        environ: The environment.
+        or_else: Why not, where no snapshot of the compiler can be had; empty to make it all the same.
+    """
+    program = real_opam(environ)
+    try:
+        root = Root.find(environ)
+    except UnavailableError as error:
+        return front.PlainOpam(error=error)  # opam says that itself
+    except OpambinError as error:
+        return front.PlainOpam(str(error), error=error)
+    name, prefix = locate(root.path, wish.name, Path.cwd())
+    if prefix.exists() or name in root.switches:
+        return front.PlainOpam(error=MisuseError(f"there is a switch {name}, or something else at {prefix}"))
+    opam = Opam(program, root=root.path, environ=environ)
+    try:
+        config = load_config(environ)
+        if or_else and not _may_be_stored(wish, config, environ):
+            return front.PlainOpam(or_else)
+        version = opam.check_supported()
+        root.check_opam(version)
+    except OpambinError as error:
+        return front.PlainOpam(str(error), error=error)
+    named = version < _INVARIANT_AS_SYNOPSIS
+    folders = _missing(Path(name)) if "/" in name else ()
+    opam = replace(opam, switch=name)
+    hint = _create_empty(opam, wish, named=named)
+    if isinstance(hint, front.PlainOpam):
+        return hint
+    return _Empty(opam, Switch.open(root, name, environ), hint, named, folders)
+
+
+def _missing(folder: Path) -> tuple[Path, ...]:
+    return tuple(path for path in (folder, *folder.parents) if not path.exists())
+
+
+def _remove_empty(empty: _Empty) -> None:
+    remove(empty.opam, empty.switch.name)
+    with suppress(OSError):  # something else is in one by now
+        for folder in empty.folders:
+            folder.rmdir()
+
+
+def _planned(empty: _Empty, wish: Wish, environ: Mapping[str, str]) -> Made | front.PlainOpam:
+    try:
+        return _plan(empty.switch, wish, empty.hint, environ)
+    except OpambinError as error:
+        return front.PlainOpam(str(error), error=error)
+
+
+def _may_be_stored(wish: Wish, config: Config, environ: Mapping[str, str]) -> bool:
     """Look whether the store has the compiler at all, before anything is done."""
-    config = load_config(environ)
     if not config.enabled or not config.restore:
         return False
     if not config.offline and may_have_remotes(environ):
@@ -190,7 +199,7 @@ def _may_be_stored(wish: Wish, environ: Mapping[str, str]) -> bool:
     )
 
 
-def _create_empty(opam: Opam, wish: Wish, *, named: bool) -> str:
+def _create_empty(opam: Opam, wish: Wish, *, named: bool) -> str | front.PlainOpam:
     """Let opam make the switch; returns its hint for the shell."""
     description = wish.description
     if description is None:
@@ -202,34 +211,40 @@ def _create_empty(opam: Opam, wish: Wish, *, named: bool) -> str:
         capture=True,
     )
     if not done.ok:
-        raise UnavailableError(f"opam can't make an empty switch: {done.stderr.strip()}")
+        return _refused(done)
     return next((line for line in (done.stdout + done.stderr).splitlines() if line.startswith("# ")), "")
 
 
-def _plan(switch: Switch, wish: Wish, hint: str, environ: Mapping[str, str]) -> Made | str:
+def _refused(done: Completed) -> front.PlainOpam:
+    """Return what opam refuses; asked for the whole, it says so itself."""
+    return front.PlainOpam(failed=PlanFailed(done.code, done.stdout, done.stderr))
+
+
+def _plan(switch: Switch, wish: Wish, hint: str, environ: Mapping[str, str]) -> Made | front.PlainOpam:
     context = open_context(environ, switch.name)
     obstacle = front.obstacle_to_restoring(context)
     if obstacle:
-        return obstacle
-    context.opam.query(
-        ["switch", "set-invariant", wish.compiler, f"--switch={switch.name}", "--no-action"],
-        env_extra={"OPAMNODEPEXTS": "1"},
-    )
+        return front.PlainOpam(obstacle)
+    invariant = ["switch", "set-invariant", wish.compiler, f"--switch={switch.name}", "--no-action"]
+    done = context.opam.run(invariant, env_extra={"OPAMNODEPEXTS": "1"}, capture=True)
+    if not done.ok:
+        return _refused(done)
     package = _single(switch.config().invariant)
     if package is None:
-        return "its invariant is not a single package"
+        return front.PlainOpam("its invariant is not a single package")
     command = front.Command("install", (package, f"--switch={switch.name}"))
+    begun = time.monotonic()
     plan, fingerprint = ask_for_plan(context, command)
+    solved = time.monotonic()
     if isinstance(plan, PlanFailed):
-        return ""
+        return front.PlainOpam(failed=plan)
     prepared = front.prepare_plan(context, command, plan, fingerprint)
     if isinstance(prepared, front.PlainOpam):
-        return prepared.reason
+        return prepared
+    prepared = replace(prepared, seconds=time.monotonic() - solved, opam_seconds=solved - begun)
     missing = systempackages.missing(prepared)
     if missing.wanted:
-        return f"system packages are missing: {', '.join(missing.names)}"
-    if not prepared.hits:
-        return "nothing of this is in the store"
+        return front.PlainOpam(f"system packages are missing: {', '.join(missing.names)}")
     name, equals, version = package.partition("=")
     shown = f'["{name}" {{= "{version}"}}]' if equals else f'["{name}"]'
     return Made(wish, prepared, hint, shown, package)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from opambin import request
-from opambin.context import open_context
+from opambin.context import open_context, real_opam
 from opambin.door.asking import ask_for_plan
 from opambin.errors import OpambinError, UnavailableError
 from opambin.model import PackageName
@@ -88,11 +88,24 @@ class PlainOpam:
         reason: Why, in words; empty when there is nothing to say.
         planned: opam's plan when there is nothing to do, so that it need not say so again.
         failed: opam's answer when it could make no plan; that of the command itself may be another one.
+        error: What kept us from looking: a question of ours, ``--dry-run``, has no other answer.
+        context: The switch, when it could be opened.
     """
 
     reason: str = ""
     planned: Plan | None = None
     failed: PlanFailed | None = None
+    error: OpambinError | None = None
+    context: Context | None = None
+
+    @property
+    def why(self) -> str:
+        """The reason in words, also where the user need not be told."""
+        if self.failed is not None:
+            return "opam can't do this"
+        if self.reason or self.error is not None:
+            return self.reason or str(self.error)
+        return "nothing to do" if self.planned is not None else "opam does this alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +134,44 @@ def prepare(
         tell: Called with lines for the user.
 
     Raises:
-        OpambinError: opam is missing or too old, the configuration is bad, no such switch.
+        UnavailableError: There is no opam.
+        OpambinError: What a killed restore has left can't be undone.
     """
     asked = request.parse(command.args, environ)
     if not asked.for_real:
         return PlainOpam()
-    context = open_context(environ, asked.switch)
-    obstacle = obstacle_to_restoring(context)
-    if obstacle:
-        return PlainOpam(obstacle)
+    program = real_opam(environ)
+    try:
+        context = open_context(environ, asked.switch, program=program)
+    except UnavailableError as error:
+        return PlainOpam(error=error)  # no root, no switch: opam says that itself
+    except OpambinError as error:
+        return PlainOpam(str(error), error=error)
+    plain = _obstacle(context)
+    if plain is not None:
+        return replace(plain, context=context)
     _clean_up(context, tell)
+    try:
+        found = _look(context, command, asked)
+    except OpambinError as error:
+        found = PlainOpam(str(error), error=error)
+    return replace(found, context=context)
+
+
+def _obstacle(context: Context) -> PlainOpam | None:
+    try:
+        reason = obstacle_to_restoring(context)
+    except OpambinError as error:
+        return PlainOpam(str(error), error=error)
+    return PlainOpam(reason) if reason else None
+
+
+def _look(context: Context, command: Command, asked: Request) -> Prepared | PlainOpam:
+    """Ask opam for its plan and decide on it.
+
+    Raises:
+        OpambinError: A definition can't be had, or a record of the switch can't be read.
+    """
     if command.verb != "install" and not _all_installed(context, asked):
         return PlainOpam()  # opam asks first
     begun = time.monotonic()
@@ -138,10 +179,7 @@ def prepare(
     solved = time.monotonic()
     if isinstance(plan, PlanFailed):
         return PlainOpam(failed=plan)
-    try:
-        prepared = prepare_plan(context, command, plan, fingerprint)
-    except OpambinError as error:
-        return PlainOpam(str(error))
+    prepared = prepare_plan(context, command, plan, fingerprint)
     if isinstance(prepared, PlainOpam):
         return prepared
     return replace(prepared, seconds=time.monotonic() - solved, opam_seconds=solved - begun)

@@ -14,6 +14,7 @@ from opambin.exchange.downloads import Pulled
 from opambin.exchange.opening import open_shelf
 from opambin.model import Package, PackageName
 from opambin.opam.client import PlanFailed
+from opambin.remotes_config import configured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,13 +60,14 @@ def pull(
         dry_run: Fetch nothing; what would be fetched counts as such.
 
     Raises:
-        MisuseError: opam could not install the packages, or there is no remote.
-        OpambinError: No opam, no such switch, no store.
+        MisuseError: opam could not install the packages.
+        OpambinError: No opam, no such switch, no store, no remote, or remotes that are configured wrongly.
     """
     context = open_context(environ, switch)
     context.need_store()
     shelf = open_shelf(context)
     if not shelf.catalogues:
+        configured(environ)  # what is wrong with the file is an error of its own
         why = "remotes are switched off (offline)" if context.config.offline else "; ".join(shelf.faults)
         raise UnavailableError(why or "no remote is configured: see opam-bin remote add")
     installed = context.switch.state().installed

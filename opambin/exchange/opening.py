@@ -85,7 +85,7 @@ def open_sources(environ: Mapping[str, str]) -> Opened:
         wanted = configured(environ) if only is None else [only]
         keyring = Keyring(environ)
     except OpambinError as error:
-        return Opened((), (str(error),))
+        return Opened((), (f"{error}; no remote is asked",))
     sources, problems = [], []
     for entry in wanted:
         try:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opambin import yamlfile
 from opambin.errors import BadDataError
 from opambin.opam.ast import List, String
 
@@ -96,17 +97,12 @@ def _without(deny: Sequence[str], allow: Sequence[str]) -> list[str]:
 
 
 def _parse(path: Path) -> Policy:
-    import yaml
-
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadDataError(path, f"can't be read: {error.strerror}") from error
-    try:
-        content = yaml.safe_load(data) if len(data) <= MAX_BYTES else None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadDataError(path, f"not a YAML file: {' '.join(str(error).split())}") from error
+    content = yamlfile.parse(data, path).content if len(data) <= MAX_BYTES else None
     if not isinstance(content, dict):
         raise BadDataError(path, "not a licence policy", expected="lists `allow`, `deny`", observed="else")
     problems = _problems(content)

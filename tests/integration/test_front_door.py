@@ -307,6 +307,28 @@ def test_a_dry_run_changes_nothing(world: World, first: str, second: str) -> Non
     assert world.opam_bin("install", "--switch", second, "--dry-run", "nosuch", code=5).err
 
 
+def test_a_summary_is_all_that_is_on_standard_output(world: World, first: str, second: str) -> None:
+    world.opam("install", "--switch", first, "flat")
+    summary = json.loads(world.opam_bin("install", "--switch", second, "--json-summary", "top").out)
+    assert [row["package"] for row in summary["restored"]] == ["tree.2", "flat.1"]
+    assert summary["left_to_opam"] == {"top.1": "no snapshot has this key"}
+    assert world.installed(second) == ["flat.1", "top.1", "tree.2"]
+    again = json.loads(world.opam_bin("install", "--switch", second, "--json-summary", "top").out)
+    assert (again["switch"], again["restored"], again["checked"], again["left_to_opam"]) == (
+        second,
+        [],
+        [],
+        {},
+    )
+    assert (again["reason"], set(again["seconds"].values())) == ("nothing to do", {0.0})
+    assert again.keys() == summary.keys()
+    alone = world.opam_bin(
+        "install", "--switch", second, "--json-summary", "leaf", more={"OPAMBIN_RESTORE": "no"}
+    )
+    assert json.loads(alone.out)["reason"] == "restoring is switched off by the configuration"
+    assert "installed leaf.1" in alone.err
+
+
 # ---- upgrade, reinstall, removal ----
 
 
@@ -415,6 +437,43 @@ def test_a_switch_with_its_compiler(world: World, words: list[str]) -> None:
     assert changes_problems(prefix) == []
     assert sorted(path.name for path in (prefix / ".opam-switch").iterdir() if path.name == "backup") == []
     world.opam("switch", "remove", name)
+
+
+def test_a_dry_run_of_a_switch_leaves_nothing(world: World) -> None:
+    """opam plans only for a switch that exists: it is made for the plan, and removed again."""
+    world.opam("switch", "create", f"x{world.number}", "leaf.1")
+    before = {path: path.read_bytes() for path in (world.root / "config", world.root / "repo/repos-config")}
+    folder = world.folder / f"deep{world.number}/er"
+    for name in (f"made{world.number}", str(folder)):
+        for compiler, verdicts in (("leaf.1", ["hit"]), ("comp.1", ["miss", "miss"])):
+            done = world.opam_bin("switch", "create", name, compiler, "--dry-run", "--json")
+            assert [row["verdict"] for row in json.loads(done.out)["packages"]] == verdicts
+        done = world.opam_bin("switch", "create", name, "leaf", "--dry-run")
+        assert "1 package restored (5 B, in about" in done.out
+        assert world.opam_bin("switch", "create", name, "leaf.7", "--dry-run", code=5).err
+        assert "opam does this alone" in world.opam_bin("switch", "create", name, "--empty", "--dry-run").out
+        assert not world.prefix(name).exists()
+    assert not folder.parent.exists()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_switch_takes_our_options(world: World) -> None:
+    world.opam("switch", "create", f"x{world.number}", "leaf.1")
+    name = f"made{world.number}"
+    away = {"OPAMBIN_REMOTE": "https://127.0.0.1:9/nobody"}
+    done = world.opam_bin(
+        "switch", "create", name, "leaf", "--offline", "--refresh", "--json-summary", more=away
+    )
+    assert [row["package"] for row in json.loads(done.out)["restored"]] == ["leaf.1"]
+    assert "127.0.0.1" not in done.text
+    assert world.installed(name) == ["leaf.1"]
+
+
+def test_what_opam_refuses_is_said_once(world: World) -> None:
+    """With a remote that may have the compiler, the switch was begun before opam was asked."""
+    more = {"OPAMBIN_REMOTE": str(world.folder)}
+    done = world.opam_bin("switch", "create", "zz", "nosuchcompiler", code=5, more=more)
+    assert done.text.count("nosuchcompiler") == 1
 
 
 def test_a_switch_whose_rest_fails_is_removed(world: World) -> None:

@@ -112,7 +112,9 @@ def test_an_empty_variable_is_not_set() -> None:
         pytest.param("Enabeld: true", ["no setting 'Enabeld'", "did you mean 'enabled'?"], id="typo"),
         pytest.param("zzz: 1", ["no setting 'zzz'", "there are: cache, enabled"], id="nothing like it"),
         pytest.param("7: 1", ["no setting '7'"], id="number"),
-        pytest.param("link: soft", ["config.yaml: link: 'soft' is not one of auto, copy, hard"], id="link"),
+        pytest.param(
+            "link: soft", ["config.yaml: line 1: link: 'soft' is not one of auto, copy, hard"], id="link"
+        ),
         pytest.param("link: [auto]", ["one of auto, copy, hard"], id="link list"),
         pytest.param("jobs: 0", ["jobs: '0' is not a number from 1 to 256"], id="no jobs"),
         pytest.param("jobs: true", ["jobs"], id="jobs true"),
@@ -137,7 +139,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(MisuseError) as caught:
         configured(tmp_path, "link: x\njobs: -1\nfoo: 1", OPAMBIN_LINK="y", OPAMBIN_ENABLED="2")
     for part in (
-        "config.yaml: link: 'x'",
+        "config.yaml: line 1: link: 'x'",
+        "config.yaml: line 3: there is no setting 'foo'",
         "jobs: '-1'",
         "'foo'",
         "OPAMBIN_LINK: 'y'",
@@ -149,12 +152,14 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        pytest.param(b"a: [", "not a YAML file", id="syntax"),
-        pytest.param(b"\xff\xfe\xfd", "not a YAML file", id="binary"),
+        pytest.param(b"jobs: 4\ncache: [", "line 2: the file ends in a bracket", id="syntax"),
+        pytest.param(b"\xff\xfe\xfd", "line 1: there are bytes that are no text", id="binary"),
         pytest.param(b"- a", "not a list of settings", id="list"),
         pytest.param(b"hello", "not a list of settings", id="text"),
-        pytest.param(b"? [a]\n: b", "not a YAML file", id="list as key"),
-        pytest.param(b"a: !!python/object/apply:os.system [true]", "not a YAML file", id="code"),
+        pytest.param(b"? [a]\n: b", "line 1: a name has to be a text", id="list as key"),
+        pytest.param(
+            b"a: !!python/object/apply:os.system [true]", "line 1: a text that begins with !", id="code"
+        ),
     ],
 )
 def test_files_that_are_no_configuration(tmp_path: Path, data: bytes, problem: str) -> None:

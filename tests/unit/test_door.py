@@ -8,7 +8,7 @@ import pytest
 from opambin import request
 from opambin.cli import door
 from opambin.cli.console import Console
-from opambin.door import creation, listing, projects
+from opambin.door import listing, projects, wishes
 from opambin.errors import BadDataError, UnavailableError
 from opambin.machine import libraries, systempackages
 from opambin.relocate import symbolversions
@@ -47,14 +47,14 @@ def test_headings(text: str) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        pytest.param("create s a.1", creation.Wish("s", "a.1"), id="plain"),
-        pytest.param("create a.1", creation.Wish("a.1", "a.1"), id="named by its compiler"),
-        pytest.param("-y create s a", creation.Wish("s", "a", yes=True, options=("-y",)), id="yes"),
-        pytest.param("create s a --no-switch", creation.Wish("s", "a", select=False), id="not selected"),
-        pytest.param("create s a --description=x", creation.Wish("s", "a", "x"), id="described"),
-        pytest.param("create s a --description x", creation.Wish("s", "a", "x"), id="described apart"),
-        pytest.param("create s a -j 2", creation.Wish("s", "a", options=("-j", "2")), id="jobs"),
-        pytest.param("create ./s a", creation.Wish("./s", "a", select=False), id="local"),
+        pytest.param("create s a.1", wishes.Wish("s", "a.1"), id="plain"),
+        pytest.param("create a.1", wishes.Wish("a.1", "a.1"), id="named by its compiler"),
+        pytest.param("-y create s a", wishes.Wish("s", "a", yes=True, options=("-y",)), id="yes"),
+        pytest.param("create s a --no-switch", wishes.Wish("s", "a", select=False), id="not selected"),
+        pytest.param("create s a --description=x", wishes.Wish("s", "a", "x"), id="described"),
+        pytest.param("create s a --description x", wishes.Wish("s", "a", "x"), id="described apart"),
+        pytest.param("create s a -j 2", wishes.Wish("s", "a", options=("-j", "2")), id="jobs"),
+        pytest.param("create ./s a", wishes.Wish("./s", "a", select=False), id="local"),
         pytest.param("create s --empty", None, id="empty"),
         pytest.param("create s a --packages b", None, id="packages"),
         pytest.param("create s a,b", None, id="several"),
@@ -65,13 +65,13 @@ def test_headings(text: str) -> None:
         pytest.param("create s a --description", None, id="value missing"),
     ],
 )
-def test_wishes_for_switches(line: str, expected: creation.Wish | None) -> None:
-    assert creation.parse(line.split(), {}) == expected
+def test_wishes_for_switches(line: str, expected: wishes.Wish | None) -> None:
+    assert wishes.parse(line.split(), {}) == expected
 
 
 def test_a_local_switch_with_definitions_is_opams(tmp_path: Path) -> None:
     (tmp_path / "a.opam").touch()
-    assert creation.parse(["create", str(tmp_path), "a.1"], {}) is None
+    assert wishes.parse(["create", str(tmp_path), "a.1"], {}) is None
 
 
 HEAD = 'opam-version: "2.0"\n'

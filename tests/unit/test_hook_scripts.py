@@ -265,6 +265,12 @@ class TestSession:
         assert (done.returncode, root.session.exists()) == (0, False)
         assert "opam-bin: the cache is not used" in done.stderr
 
+    def test_what_python_has_said_is_not_said_again(self, root: Root) -> None:
+        root.open()
+        root.python_exits_with(11)
+        done = root.run("pre-session")
+        assert (done.returncode, root.session.exists(), done.stderr) == (0, False, "")
+
     def test_a_missing_interpreter_never_breaks_opam(self, root: Root) -> None:
         (root.path / "python").unlink()
         done = root.run("pre-session")

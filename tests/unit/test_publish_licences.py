@@ -95,7 +95,7 @@ def test_a_file_adds_to_the_policy(tmp_path: Path) -> None:
         pytest.param("unknown: maybe", "unknown is neither", id="unknown"),
         pytest.param("alow: [MIT]", "'alow' is not known", id="mistyped"),
         pytest.param("- MIT", "not a licence policy", id="list"),
-        pytest.param("{", "not a YAML file", id="no YAML"),
+        pytest.param("{", "line 1: the file ends in a bracket", id="no YAML"),
     ],
 )
 def test_a_file_that_is_no_policy(text: str, words: str, tmp_path: Path) -> None:

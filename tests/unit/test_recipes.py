@@ -87,7 +87,7 @@ def test_the_first_fitting_entry_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        pytest.param("{", ["not YAML"], id="not yaml"),
+        pytest.param("{", ["line 1: the file ends in a bracket"], id="not yaml"),
         pytest.param("a: 1", ["not a list of recipes"], id="a map"),
         pytest.param("[]", ["not a list of recipes"], id="empty"),
         pytest.param("- 3", ["entry 1: not a map"], id="entry is no map"),

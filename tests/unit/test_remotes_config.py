@@ -115,6 +115,16 @@ def test_what_is_wrong(text: str, words: str) -> None:
         parse(text.encode(), "remotes.yaml")
 
 
+def test_it_is_said_where_something_is_wrong() -> None:
+    text = "# ours\n- {name: a, url: /x}\n- name: b\n  url: nothing\n- 1\n"
+    with pytest.raises(
+        MisuseError, match=r"line 3: remote 'b': not a remote.*; line 5: 1 is no mapping of [^;]*$"
+    ):
+        parse(text.encode(), "remotes.yaml")
+    with pytest.raises(BadDataError, match=r"^remotes.yaml: line 2: there is a tab"):
+        parse(b"- name: a\n\turl: /x\n", "remotes.yaml")
+
+
 def test_all_problems_at_once_and_no_password_in_them() -> None:
     text = "- {name: a, url: 'https://me:pw@h/', write: 1}\n- {name: b, url: nothing}\n"
     with pytest.raises(MisuseError) as caught:
