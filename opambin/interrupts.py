@@ -38,19 +38,23 @@ def _raise(number: int, _: FrameType | None) -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Keep these signals from ending something that must not be left halfway; they count when it is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def held_back() -> Iterator[list[int]]:
+    """Keep these signals from ending something that must not be left halfway; they count when it is done.
+
+    Yields:
+        Those that came, for who wants to get done earlier then.
+    """
     came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
     before = {
         number: signal.signal(number, lambda got, _: came.append(got))
         for number in HANDLED
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
     }
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

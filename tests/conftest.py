@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,14 @@ class BuiltCorpus:
     def prefix(self) -> Path:
         """Of the switch."""
         return self.world.prefix(self.switch)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_count() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored, and so would be every program of the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", params=OPAMS)
