@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opambin.publish.pages import files, listing, site
-from opambin.publish.pages.verification import signers
+from opambin.publish.pages.signatures import signers
 from opambin.publish.places import Folder
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
     from tuf.api.metadata import Metadata, Root, Signed, TargetFile, Targets
 
+ONLINE = (TopRole.SNAPSHOT, TopRole.TIMESTAMP)
 RENEWED_AT = 0.5  # of a lifetime: what has less left is signed again along with the rest
 
 
@@ -105,14 +106,19 @@ class RepositorySigner:
         return prepare(self.repository, self.signers, self.now, wishes)[0]
 
 
-def check_signers(repository: Path, signers: Sequence[CryptoSigner], now: datetime) -> None:
+def check_signers(
+    repository: Path,
+    signers: Sequence[CryptoSigner],
+    now: datetime,
+    roles: Sequence[TopRole] = (TopRole.TARGETS, *ONLINE),
+) -> None:
     """Make sure that a repository could be signed, before anything in it is changed.
 
     Raises:
         MisuseError: Keys are missing, or the root has expired; the message says what to do.
     """
     root = _usable_root(MetadataFolder(repository), now)
-    for role in (TopRole.TARGETS, TopRole.SNAPSHOT, TopRole.TIMESTAMP):
+    for role in roles:
         able(root.signed, role, signers)
 
 

@@ -11,8 +11,8 @@ import published_samples as samples
 import pytest
 from chromium import PROGRAM, Browser, Look
 
+from opambin.publish.pages.signatures import Signatory, Signed
 from opambin.publish.pages.site import write_pages
-from opambin.publish.pages.verification import Signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,8 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not PROGRAM, reason="no chromium"),
 ]
-SIGNED = Signed((("release", "ab" * 32),), 1, '["opam-bin" "verify-update"]')
+OWNER = Signatory("", (("release", "ab" * 32),), 1)
+SIGNED = Signed(OWNER.keys, 1, '["opam-bin" "verify-update"]', OWNER)
 PHONE = Look(360, 740)
 RESULTS = "[...document.querySelectorAll('#results a')].map(it => it.textContent)"
 STATUS = "document.getElementById('status').textContent"

@@ -19,8 +19,8 @@ from opambin.model import PackageName, Version
 from opambin.publish.catalogue import ContentKind, LeftOut, Licence, Mode, Platform
 from opambin.publish.pages import crew, files
 from opambin.publish.pages.contents import pages
+from opambin.publish.pages.signatures import Signatory, Signed
 from opambin.publish.pages.site import PagesWritten, Prepared, prepare, write_pages
-from opambin.publish.pages.verification import Signed
 from opambin.publish.signed.keys import key_fingerprint as metadata_fingerprint
 from opambin.publish.signed.keys import metadata_key
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&<!--\u202e\n{{7*7}}"
 VOID = {"meta", "link", "input", "img"}
-SIGNED = Signed((("release", "ab" * 32), (HOSTILE, "cd" * 32)), 2, '["opam-bin" "verify-update"]')
+OWNER = Signatory("", (("release", "ab" * 32), (HOSTILE, "cd" * 32)), 2)
+SIGNED = Signed(OWNER.keys, 2, '["opam-bin" "verify-update"]', OWNER)
 
 
 class Seen(HTMLParser):
@@ -262,7 +263,7 @@ def test_a_package_can_be_read_without_a_script(tmp_path: Path) -> None:
         "lwt_ppx",  # a user
         "lwt_stream.cmi",  # a file
         "MIT",
-        "signed repository",
+        "signed by the repository",
         "no differing build seen",
     ):
         assert words in seen.words, words
@@ -475,6 +476,21 @@ def test_what_is_signed_is_told(tmp_path: Path) -> None:
     assert "not signed" in page(tmp_path, "pages/verify.html").words
 
 
+def test_who_signs_a_package_is_told_in_words(tmp_path: Path) -> None:
+    friend = Signatory("friend", (("hers", "ef" * 32),), 1, frozenset({"packages/lwt/lwt.5.9.0/opam"}))
+    write(tmp_path, samples.small(), replace(SIGNED, others=(friend,)))
+    theirs = " ".join(page(tmp_path, "pages/p/lwt.html").words.split())
+    assert "signed by friend" in theirs
+    assert "by the publisher friend, to whom the owner of this repository has given this package" in theirs
+    assert f"hers {'ef' * 32}" in theirs
+    ours = " ".join(page(tmp_path, "pages/p/lwt/5.7.0.html").words.split())
+    assert "signed by the repository" in ours
+    assert "2 of these 2 must have signed" in ours
+    assert "signs lwt, with 1 of" in " ".join(page(tmp_path, "pages/verify.html").words.split())
+    assert write(tmp_path, samples.small(), replace(SIGNED, others=(friend,))).written == 0
+    assert write(tmp_path, samples.small(), SIGNED).written == 3  # lwt, lwt 5.9.0, and how to verify
+
+
 def test_what_a_publication_is_given_is_what_a_folder_gets(tmp_path: Path) -> None:
     write(tmp_path / "folder", samples.small())
     prepared = prepare(tmp_path / "work", samples.small(), None, names=names)
@@ -543,7 +559,7 @@ def test_pages_say_who_signs_as_soon_as_somebody_does(tmp_path: Path) -> None:
     (tmp_path / "opam-bin-index.json").write_bytes(samples.small().render())
     assert "not signed" in page(tmp_path, "pages/p/lwt.html").words
     publisher.begin()
-    assert "signed repository" in page(tmp_path, "pages/p/lwt.html").words
+    assert "signed by the repository" in page(tmp_path, "pages/p/lwt.html").words
     assert "lwt_stream.cmi" in page(tmp_path, "pages/p/lwt.html").words
     assert key_fingerprint(publisher.keys["root"]) in page(tmp_path, "pages/verify.html").words
     assert publisher.sign().written == ()  # what the pages say now is what was signed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from opambin.publish import licences, workflow
 from opambin.publish.catalogue import NAME, Catalogue
 from opambin.publish.options import Asked, Options
 from opambin.publish.places import Folder
-from opambin.publish.signed.contributing import contribute, take_over
+from opambin.publish.signed.contributing import contribute, take_back, take_over
 from opambin.publish.signed.delegating import Delegation
 from opambin.publish.signed.keys import metadata_key
 from opambin.publish.signed.sources import FolderSource
@@ -115,6 +116,13 @@ def test_packages_of_another_publisher_stay(samples: Samples, owner: Publisher, 
     owner.sign(wishes=Wishes(delegate=(Delegation("friend", ("lib",), (key,)),)))
     contribute(friend.folder, "friend", ["lib"], friend.keys.signers("theirs"), NOW)
     take_over(owner.folder, "friend", friend.folder, owner.keys.signers("online"), NOW)
+    theirs_key, ours_key = friend.keys["theirs"].public.id, owner.keys["targets"].public.id
+    assert "by the publisher friend" in said(owner, "lib")
+    assert theirs_key in said(owner, "lib")
+    assert "signed by the repository" in said(owner, "zarith")
+    assert ours_key in said(owner, "zarith")
+    assert "friend signs lib, with 1 of" in said(owner, "../verify")
+    look(owner, tmp_path)  # the pages say so under signature
     assert not publish(samples, owner).changed
     samples.add("re.1.11", "ocaml.4.14.2", files={"lib/re/META": b"re"})
     report = publish(samples, owner)
@@ -122,6 +130,32 @@ def test_packages_of_another_publisher_stay(samples: Samples, owner: Publisher, 
     signers = look(owner, tmp_path).trusted.signers
     assert signers["packages/lib/lib.1/opam"] == "friend"
     assert signers["packages/re/re.1.11/opam"] == "targets"
+    assert "by the publisher friend" in said(owner, "lib")
+    take_back(owner.folder, "friend", owner.keys.signers("targets", "online"), NOW)
+    assert not (owner.folder / "pages/p/lib.html").exists()
+    assert "lib" not in {row.name for row in Catalogue.parse((owner.folder / NAME).read_bytes()).builds}
+    look(owner, tmp_path)
+
+
+def said(owner: Publisher, name: str) -> str:
+    """Return the words of the page of a package."""
+    text = (owner.folder / f"pages/p/{name}.html").read_text()
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())
+
+
+def test_missing_keys_leave_what_another_publisher_offers(owner: Publisher, tmp_path: Path) -> None:
+    """The archives and definitions were copied before the keys were looked at."""
+    friend = Publisher(tmp_path / "friend")
+    friend.folder.mkdir()
+    friend.write("repo", b'opam-version: "2.0"\n')
+    friend.package("lib", "1")
+    key = metadata_key(friend.keys["theirs"].public)
+    owner.sign(wishes=Wishes(delegate=(Delegation("friend", ("lib",), (key,)),)))
+    contribute(friend.folder, "friend", ["lib"], friend.keys.signers("theirs"), NOW)
+    before = written(owner.folder)
+    with pytest.raises(MisuseError, match="keys of role snapshot must sign, 0 at hand"):
+        take_over(owner.folder, "friend", friend.folder, owner.keys.signers("targets"), NOW)
+    assert written(owner.folder) == before
 
 
 def test_time_of_the_test_is_now() -> None:

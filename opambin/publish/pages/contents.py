@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opambin.publish.catalogue import Build, Catalogue
     from opambin.publish.pages.listing import Listing
     from opambin.publish.pages.packages import PackageView
-    from opambin.publish.pages.verification import Signed
+    from opambin.publish.pages.signatures import Signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,16 @@ def pages(catalogue: Catalogue, signed: Signed | None, files: Listing) -> Iterat
         yield Page(f"{FOLDER}/{name}", marks[name], partial(rendering.asset, name))
     yield Page(f"{FOLDER}/names.txt", _digest(site, names), lambda: names)
     yield Page(f"{FOLDER}/words.txt", _digest(site, words), lambda: words)
-    yield from _of_packages(catalogue, views, packagepage.Setting(catalogue, shared, files), site)
+    yield from _of_packages(catalogue, views, packagepage.Setting(catalogue, shared, files, signed), site)
     for at in lists.pages(views):
         rendered = partial(lists.render, at, shared)
         yield Page(at.path, _digest(site, at.letter, at.number, at.others, _rows(at.packages)), rendered)
     index = {"names": _digest(names)[:12], "words": _digest(words)[:12]}
-    whole = _digest(site, catalogue.serial, catalogue.time, rows, front.figures(catalogue), signed, index)
+    whole = _digest(site, catalogue.serial, catalogue.time, rows, front.figures(catalogue), index)
     yield Page(FRONT, whole, partial(front.render, catalogue, views, {**shared, "index": index}))
     yield Page(
         f"{FOLDER}/verify.html",
-        _digest(site, signed, front.compiler(front.figures(catalogue))),
+        _digest(site, _verified(signed), front.compiler(front.figures(catalogue))),
         partial(verification.render, catalogue, signed, shared),
     )
     yield Page(
@@ -90,13 +90,29 @@ def _of_packages(
         if len(it.builds) > 1:
             shown += [(packagepage.path(it, build), build) for build in it.builds]
         for path, build in shown:
-            digest = _digest(rows, below[build.name, build.published])
+            digest = _digest(rows, below[build.name, build.published], _signature(setting.signed, build))
             yield Page(path, digest, partial(packagepage.render, setting, it, build, path))
         yield Page(
             f"{FOLDER}/badge/{it.page}.svg",
             _digest(site, it.newest.version),
             partial(badge.badge, it.newest.version),
         )
+
+
+def _signature(signed: Signed | None, build: Build) -> object:
+    """Return what a page says of who signed a build."""
+    if signed is None:
+        return None
+    found = signed.of(build)
+    return found.publisher, found.keys, found.threshold
+
+
+def _verified(signed: Signed | None) -> object:
+    """Return what is told of signatures in one place."""
+    if signed is None:
+        return None
+    others = [(it.publisher, it.keys, it.threshold, it.packages) for it in signed.others]
+    return signed.keys, signed.quorum, signed.validation, others
 
 
 def _row(build: Build) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opambin.publish.catalogue import Build, Catalogue
     from opambin.publish.pages.listing import Listing
     from opambin.publish.pages.packages import PackageView
+    from opambin.publish.pages.signatures import Signed
 
 MOST_USERS = 60  # named on a page; more are counted
 
@@ -27,11 +28,13 @@ class Setting:
         catalogue: What the repository holds.
         shared: Values for the frame of a page.
         files: Names the files of builds.
+        signed: Who signs them, when the repository is signed.
     """
 
     catalogue: Catalogue
     shared: Mapping[str, object]
     files: Listing
+    signed: Signed | None
 
     @cached_property
     def published(self) -> graph.Published:
@@ -58,6 +61,7 @@ def render(setting: Setting, view: PackageView, build: Build, at: str) -> bytes:
     up = "../" * at.count("/")
     closure = graph.closure(build, setting.published)
     drawing, not_drawn = graph.draw(closure, up)
+    signatory = None if setting.signed is None else setting.signed.of(build)
     names = setting.files(build) if build.archive else ()
     files, not_listed = listing.drawn(names or ())
     return rendering.render(
@@ -67,7 +71,8 @@ def render(setting: Setting, view: PackageView, build: Build, at: str) -> bytes:
         view=view,
         build=build,
         own_page=at != f"{FOLDER}/p/{view.page}.html",
-        chips=packages.chips(build, signed=bool(setting.shared["signed"])),
+        chips=packages.chips(build, signatory),
+        signatory=signatory,
         commands=packages.commands(build, setting.catalogue.mode),
         graph=Markup(drawing),  # noqa: S704 - made by graph.draw, which escapes
         not_drawn=not_drawn,

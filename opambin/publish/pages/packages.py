@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from opambin.publish.catalogue import Build, Catalogue
+    from opambin.publish.pages.signatures import Signatory
 
 _OF_COMPILERS = ("ocaml", "base-", "conf-", "host-")
 """How names begin of what a switch has anyway, or of what nobody asks for."""
@@ -76,11 +77,11 @@ def _ordered(builds: Sequence[Build]) -> tuple[Build, ...]:
     return tuple(sorted(by_publication, key=lambda it: sort_key(it.version), reverse=True))
 
 
-def chips(build: Build, *, signed: bool) -> tuple[Chip, ...]:
+def chips(build: Build, signatory: Signatory | None) -> tuple[Chip, ...]:
     """Return the states of a build: licence, signature, reproducibility, and what limits it."""
     licence = build.licence.expression or " AND ".join(build.licence.declared)
     found = [Chip("" if licence else "warn", licence or "no licence given")]
-    found.append(Chip("good", "signed repository") if signed else Chip("warn", "not signed"))
+    found.append(_signature(signatory))
     if build.kind is ContentKind.BINARY:
         found.append(reproducibility(build))
     if build.max_prefix is not None:
@@ -88,6 +89,12 @@ def chips(build: Build, *, signed: bool) -> tuple[Chip, ...]:
     if build.helper:
         found.append(Chip("warn", "needs opam-bin to install"))
     return tuple(found)
+
+
+def _signature(signatory: Signatory | None) -> Chip:
+    if signatory is None:
+        return Chip("warn", "not signed")
+    return Chip("good", f"signed by {signatory.publisher or 'the repository'}")
 
 
 def reproducibility(build: Build) -> Chip:

@@ -15,14 +15,14 @@ from opambin.errors import UnavailableError
 from opambin.publish import catalogue as catalogues
 from opambin.publish.pages import crew, files, listing
 from opambin.publish.pages.contents import pages
-from opambin.publish.pages.verification import signers
+from opambin.publish.pages.signatures import signers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from opambin.publish.catalogue import Catalogue
     from opambin.publish.pages.listing import Listing
-    from opambin.publish.pages.verification import Signed
+    from opambin.publish.pages.signatures import Signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,12 @@ def write_pages(
     return PagesWritten(written, len(wanted) - written, len(gone))
 
 
-def renew(root: Path) -> PagesWritten | None:
+def renew(root: Path, signed: Signed | None = None) -> PagesWritten | None:
     """Bring the pages of a published folder up to who signs it; None where there are none.
+
+    Args:
+        root: Of the repository.
+        signed: Who will sign it, where that is not who does.
 
     Raises:
         UnavailableError: A page can't be written.
@@ -126,7 +130,7 @@ def renew(root: Path) -> PagesWritten | None:
     data = files.read(root, catalogues.NAME)
     if data is None or not (root / files.STATE).is_file():
         return None
-    return write_pages(root, catalogues.Catalogue.parse(data), signed=signers(root))
+    return write_pages(root, catalogues.Catalogue.parse(data), signed=signed or signers(root))
 
 
 def _unwritable(folder: Path, error: OSError) -> UnavailableError:

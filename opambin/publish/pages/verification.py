@@ -1,57 +1,16 @@
-"""Who signs a repository, and the page that says how it is verified."""
+"""The page that says who signs a repository, and how it is verified."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.publish.pages import front, rendering, wording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from opambin.publish.catalogue import Catalogue
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """Who signs a repository.
-
-    Attributes:
-        keys: Name and fingerprint of the keys of the root, sorted.
-        quorum: How many of them must sign it.
-        validation: What opam is to ask before it takes an update.
-    """
-
-    keys: tuple[tuple[str, str], ...]
-    quorum: int
-    validation: str
-
-
-def signers(root: Path) -> Signed | None:
-    """Look who signs a repository; None when it is not signed.
-
-    Args:
-        root: Of the repository.
-
-    Raises:
-        BadDataError: The metadata can't be read.
-        UnavailableError: As before.
-    """
-    from opambin.publish.signed.keys import key_fingerprint, key_name
-    from opambin.publish.signed.metafolder import MetadataFolder
-    from opambin.publish.signed.profile import TopRole
-    from opambin.publish.signed.standing import VALIDATION
-
-    folder = MetadataFolder(root)
-    if not folder.exists():
-        return None
-    found = folder.root().signed
-    role = found.roles[TopRole.ROOT]
-    keys = [found.keys[it] for it in role.keyids if it in found.keys]
-    named = sorted((key_fingerprint(key), key_name(key)) for key in keys if key_fingerprint(key))
-    return Signed(tuple((name, str(fingerprint)) for fingerprint, name in named), role.threshold, VALIDATION)
+    from opambin.publish.pages.signatures import Signed
 
 
 def render(catalogue: Catalogue, signed: Signed | None, shared: Mapping[str, object]) -> bytes:

@@ -8,6 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
+from opambin.publish.catalogue import NAME as CATALOGUE
+from opambin.publish.catalogue import Catalogue
+from opambin.publish.pages.signatures import signers as page_signers
+from opambin.publish.pages.site import renew as renew_pages
 from opambin.publish.signed.accepting import accepted, in_force
 from opambin.publish.signed.contents import files, same, target_of
 from opambin.publish.signed.delegating import publishers
@@ -24,7 +28,7 @@ from opambin.publish.signed.profile import (
     package_patterns,
 )
 from opambin.publish.signed.replacing import replace_file
-from opambin.publish.tufmeta import Wishes, check_signers, sign_repository
+from opambin.publish.tufmeta import ONLINE, Wishes, check_signers, sign_repository
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
     from securesystemslib.signer import CryptoSigner
 
+    from opambin.publish.catalogue import Build
     from opambin.publish.tufmeta import Signing
 
 SUFFIX = ".contribution.json"
@@ -117,6 +122,7 @@ def take_over(
         if not same(target_of(path, content), offered.signed.targets[path]):
             raise BadDataError(theirs / path, f"not what {publisher} has signed")
     _check_not_ours(repository, targets.signed.targets if targets is not None else {}, contents)
+    check_signers(repository, signers, now, ONLINE)
     archives = {path for content in contents.values() for path in archives_named(content)}
     for path in sorted(archives):
         _copy(theirs, repository, path)
@@ -125,6 +131,7 @@ def take_over(
     former = before[publisher].signed.targets if publisher in before else {}
     _withdraw(repository, former.keys() - contents.keys())
     _merge_catalogue(repository, theirs, contents)
+    renew_pages(repository, page_signers(repository, accepted={publisher: offered}))
     return sign_repository(repository, signers, now, Wishes(accept={publisher: data}))
 
 
@@ -142,7 +149,10 @@ def take_back(repository: Path, publisher: str, signers: Sequence[CryptoSigner],
         raise MisuseError(f"nothing is delegated to {publisher!r:.80}")
     check_signers(repository, signers, now)
     theirs = folder.targets(publisher)
-    _withdraw(repository, theirs.signed.targets.keys() if theirs is not None else ())
+    paths = theirs.signed.targets.keys() if theirs is not None else ()
+    _withdraw(repository, paths)
+    _drop_from_catalogue(repository, {path.split("/")[1] for path in paths})
+    renew_pages(repository, page_signers(repository, without=(publisher,)))
     return sign_repository(repository, signers, now, Wishes(undelegate=(publisher,)))
 
 
@@ -221,15 +231,24 @@ def _merge_catalogue(repository: Path, theirs: Path, contents: Mapping[str, byte
 
     The catalogue itself is not signed: an entry counts when it is of a definition that is.
     """
-    from opambin.publish.catalogue import NAME, Catalogue
-
-    ours, other = repository / NAME, theirs / NAME
+    ours, other = repository / CATALOGUE, theirs / CATALOGUE
     if not (ours.is_file() and other.is_file()):
         return
-    names = {path.split("/")[1] for path in contents}
+    _drop_from_catalogue(repository, {path.split("/")[1] for path in contents})
     signed = {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
     mine, found = Catalogue.parse(ours.read_bytes()), Catalogue.parse(other.read_bytes(), str(other))
-    kept = [it for it in mine.builds if it.name not in names]
     taken = [it for it in found.builds if signed.get(it.opam_path) == it.opam]
-    builds = tuple(sorted([*kept, *taken], key=lambda it: (it.name, it.published)))
-    replace_file(ours, replace(mine, builds=builds).render())
+    _put_catalogue(ours, mine, [*mine.builds, *taken])
+
+
+def _drop_from_catalogue(repository: Path, names: Collection[str]) -> None:
+    place = repository / CATALOGUE
+    if place.is_file():
+        found = Catalogue.parse(place.read_bytes())
+        _put_catalogue(place, found, [it for it in found.builds if it.name not in names])
+
+
+def _put_catalogue(place: Path, found: Catalogue, builds: Iterable[Build]) -> None:
+    ordered = tuple(sorted(builds, key=lambda it: (it.name, it.published)))
+    if ordered != found.builds:
+        replace_file(place, replace(found, builds=ordered).render())
