@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_FILE_BYTES = 1_000_000
+REMOTES_VARIABLE = "OPAMBIN_REMOTE"
 MAX_JOBS = 256
 LINKS = ("auto", "copy", "hard")
 SHARING = ("no", "read", "group")
@@ -155,6 +156,11 @@ def default_cache(environ: Mapping[str, str]) -> Path:
 def config_folder(environ: Mapping[str, str]) -> Path:
     """Return where remotes and keys are configured."""
     return _xdg(environ, "XDG_CONFIG_HOME", ".config") / "opam-bin"
+
+
+def remotes_file(environ: Mapping[str, str]) -> Path:
+    """Return where remotes are configured; :mod:`opambin.remotes_config` reads it."""
+    return config_folder(environ) / "remotes.yaml"
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:

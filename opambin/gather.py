@@ -48,6 +48,7 @@ class Definitions:
         self._context = context
         self._new = frozenset(new)
         self._fetched = fetched
+        self._texts: dict[Package, str] = {}
         self._parsed: dict[Package, OpamFile] = {}
 
     def is_new(self, package: Package) -> bool:
@@ -60,9 +61,18 @@ class Definitions:
         Raises:
             UnavailableError: opam does not know it.
         """
+        found = self._texts.get(package)
+        if found is None:
+            found = self._texts[package] = self._text(package)
+        return found
+
+    def _text(self, package: Package) -> str:
         if package not in self._new:
             return self._context.switch.installed_opam(package)
-        found = self._context.raw(self._new).get(package)
+        known: Mapping[Package, str] = self._context.definitions
+        if package not in known:
+            known = self._context.raw(self._new)
+        found = known.get(package)
         if found is None:
             raise UnavailableError(f"opam has no definition of {package}")
         return found

@@ -11,6 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from opambin.collecting import collect_seldom
 from opambin.errors import OpambinError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: The hook and its arguments, as the scripts pass them.
     """
+    collect_seldom()
     hooks: dict[str, Callable[[Sequence[str]], int]] = {
         "pre-session": pre_session,
         "pre-build": pre_build,

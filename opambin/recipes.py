@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from opambin import yamlfile
@@ -93,6 +94,8 @@ def load(name: str, version: str, directory: Path | None = None) -> Recipe | Non
     Raises:
         BadDataError: The package's file of recipes is not valid; all its problems are in the message.
     """
+    if directory is None and name not in _shipped():
+        return None
     path = (directory or patches_directory()) / name / RECIPE_FILE
     if not path.is_file():
         return None
@@ -100,6 +103,12 @@ def load(name: str, version: str, directory: Path | None = None) -> Recipe | Non
         if entry.fits is None or entry.fits(version):
             return _with_patch(entry, path)
     return None
+
+
+@cache
+def _shipped() -> frozenset[str]:
+    """Return the packages that may have a recipe: every package of a switch is asked for, a few have one."""
+    return frozenset(path.name for path in patches_directory().iterdir())
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from opambin import yamlfile
-from opambin.config import config_folder
+from opambin.config import REMOTES_VARIABLE, remotes_file
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.keyring import TRUSTED_VARIABLE
 from opambin.remote.urls import check_url, scheme_of, without_secrets
@@ -32,10 +32,7 @@ from opambin.trust.policy import Mode, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
-FILE = "remotes.yaml"
-VARIABLE = "OPAMBIN_REMOTE"
 MAX_BYTES = 1_000_000
 MAX_REMOTES = 100
 MAX_PRIORITY = 1_000
@@ -114,7 +111,7 @@ def configured(environ: Mapping[str, str]) -> list[Configured]:
             write=True,
             trust=Trust() if environ.get(TRUSTED_VARIABLE) else default_trust(url),
         )
-        for number, url in enumerate(environ.get(VARIABLE, "").split(), 1)
+        for number, url in enumerate(environ.get(REMOTES_VARIABLE, "").split(), 1)
     ]
     return sorted([*given, *read(environ)], key=lambda it: -it.priority)
 
@@ -124,14 +121,9 @@ def default_trust(url: str) -> Trust:
     return Trust(Mode.UNSIGNED) if scheme_of(url) in {"", "file"} else Trust()
 
 
-def path_of(environ: Mapping[str, str]) -> Path:
-    """Return where the file is."""
-    return config_folder(environ) / FILE
-
-
 def read(environ: Mapping[str, str]) -> list[Configured]:
     """Read the file, in its order; none is an empty list. Raises as :func:`configured` does."""
-    path = path_of(environ)
+    path = remotes_file(environ)
     try:
         with path.open("rb") as stream:
             status = os.fstat(stream.fileno())
@@ -195,7 +187,7 @@ def remove(environ: Mapping[str, str], name: str) -> Configured:
             _write(environ, [known for known in before if known is not entry])
             return entry
     names = ", ".join(known.name for known in before) or "none"
-    raise MisuseError(f"there is no remote {name!r:.80} in {path_of(environ)}; there are: {names}")
+    raise MisuseError(f"there is no remote {name!r:.80} in {remotes_file(environ)}; there are: {names}")
 
 
 def render(entries: Iterable[Configured]) -> bytes:
@@ -224,10 +216,10 @@ def render(entries: Iterable[Configured]) -> bytes:
 
 
 def _write(environ: Mapping[str, str], entries: list[Configured]) -> None:
-    path = path_of(environ)
+    path = remotes_file(environ)
     data = render(entries)
     parse(data, path)  # what we write, we can read; this is where a wrong name or URL is told
-    draft = path.with_name(f".{FILE}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

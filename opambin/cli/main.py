@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from opambin import __version__
+from opambin.collecting import collect_seldom
 from opambin.errors import OpambinError
 from opambin.interrupts import Terminated, raise_on_termination
 
@@ -113,6 +114,7 @@ def program() -> None:
 def main() -> None:
     """Run the program; the one place that turns errors into exit codes."""
     raise_on_termination()
+    collect_seldom()
     sys.exit(run())
 
 

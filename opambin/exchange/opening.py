@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from opambin.config import REMOTES_VARIABLE, remotes_file
 from opambin.errors import MisuseError, OpambinError, UnavailableError
 from opambin.exchange.shelf import Shelf
 
@@ -30,13 +31,8 @@ UNSIGNED = "OPAMBIN_ONLY_REMOTE_UNSIGNED"
 
 def may_have_remotes(environ: Mapping[str, str]) -> bool:
     """Tell without reading anything whether a remote may be configured."""
-    from opambin import remotes_config
-
-    return (
-        bool(environ.get(ONLY))
-        or bool(environ.get(remotes_config.VARIABLE))
-        or remotes_config.path_of(environ).exists()
-    )
+    named = environ.get(ONLY) or environ.get(REMOTES_VARIABLE)
+    return bool(named) or remotes_file(environ).exists()
 
 
 def open_shelf(context: Context) -> Shelf:

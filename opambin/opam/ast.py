@@ -156,11 +156,19 @@ class OpamFile:
     filename: str
     items: tuple[Item, ...] = ()
     _fields: dict[str, Value] = field(init=False, repr=False, compare=False)
+    _sections: dict[str, tuple[Section, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Index the fields: one is asked for some fifty times when a plan is made."""
-        found = {item.name: item.value for item in reversed(self.items) if isinstance(item, Field)}
-        object.__setattr__(self, "_fields", found)
+        """Index fields and sections: one is asked for some fifty times when a plan is made."""
+        fields: dict[str, Value] = {}
+        sections: dict[str, tuple[Section, ...]] = {}
+        for item in self.items:
+            if isinstance(item, Field):
+                fields.setdefault(item.name, item.value)
+            else:
+                sections[item.kind] = (*sections.get(item.kind, ()), item)
+        object.__setattr__(self, "_fields", fields)
+        object.__setattr__(self, "_sections", sections)
 
     def get(self, name: str) -> Value | None:
         """Return the value of the top-level field ``name``, or None."""
@@ -168,7 +176,7 @@ class OpamFile:
 
     def sections(self, kind: str) -> tuple[Section, ...]:
         """Return the top-level sections of a kind, in file order."""
-        return tuple(item for item in self.items if isinstance(item, Section) and item.kind == kind)
+        return self._sections.get(kind, ())
 
 
 def _field(items: tuple[Item, ...], name: str) -> Value | None:

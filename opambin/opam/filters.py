@@ -7,7 +7,8 @@ that is undefined in the end does not hold.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from opambin.errors import BadDataError
 from opambin.opam.ast import (
@@ -30,6 +31,8 @@ from opambin.opam.printer import print_value
 from opambin.opam.version import satisfies
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from opambin.opam import ast
 
 __all__ = [
@@ -196,25 +199,26 @@ def variables(value: ast.Value | None) -> frozenset[str]:
     pending = [value] if value is not None else []
     while pending:
         node = pending.pop()
-        if isinstance(node, String):
+        inner = _PARTS.get(type(node))
+        if inner is not None:
+            pending += inner(node)
+        elif isinstance(node, String):
             if "%{" in node.value:
                 found |= mentioned(node.value)
         elif isinstance(node, Ident):
             found.add(node.name)
-        else:
-            pending.extend(_parts(node))
     return frozenset(found)
 
 
-def _parts(node: ast.Value) -> tuple[ast.Value, ...]:
-    if isinstance(node, List | Group):
-        return node.items
-    if isinstance(node, Logop):
-        return node.operands
-    if isinstance(node, Option):
-        return (node.value, *node.filters)
-    if isinstance(node, Relop):
-        return (node.left, node.right)
-    if isinstance(node, EnvBinding):
-        return (node.right,)
-    return (node.value,) if isinstance(node, Not | Defined | PrefixRelop) else ()
+# A table for speed: every value of every field that can change a build is looked at.
+_PARTS: Mapping[type, Callable[[Any], Iterable[ast.Value]]] = {
+    List: attrgetter("items"),
+    Group: attrgetter("items"),
+    Logop: attrgetter("operands"),
+    Option: lambda node: (node.value, *node.filters),
+    Relop: lambda node: (node.left, node.right),
+    EnvBinding: lambda node: (node.right,),
+    Not: lambda node: (node.value,),
+    Defined: lambda node: (node.value,),
+    PrefixRelop: lambda node: (node.value,),
+}

@@ -45,10 +45,15 @@ _BRACKETS: dict[str, tuple[str, Callable[[tuple[Value, ...]], Value]]] = {"(": (
 _PREFIX: dict[str, Callable[[Value], Value]] = {"!": Not, "?": Defined}
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _BOOLS = {"true": Bool(True), "false": Bool(False)}
+_KNOWN_LENGTH = 40  # characters
+_KNOWN_COUNT = 10_000
+_known_atoms: dict[str, Atom] = {}
+"""Atoms that were met before: of the files of a plan, nine in ten words stand in another one, too."""
 _WORD = "(?:[0-9_-]*[A-Za-z][A-Za-z0-9_-]*|_)"
 _IDENT = re.compile(rf"(?!_$){_WORD}(?:\+{_WORD})*(?::[A-Za-z0-9_-]+)?")
 _INT = re.compile("-?[0-9][0-9_]*")
 _WORD_STARTS = _LETTERS | frozenset("0123456789_-")
+_ATOM_STARTS = _WORD_STARTS | {'"'}
 
 
 def parse(text: str, filename: str = "") -> OpamFile:
@@ -178,9 +183,8 @@ class _Parser:
         """A value without ``&`` and ``|``, with the options that follow it."""
         tokens = self._tokens
         lexeme = tokens[self._at]
-        first = lexeme[:1]
         value: Value
-        if first == '"' or first in _WORD_STARTS:
+        if lexeme[:1] in _ATOM_STARTS:
             value = self._atom(lexeme)
             self._at += 1
             if tokens[self._at] in _BINARY:
@@ -225,13 +229,21 @@ class _Parser:
 
     def _next_atom(self) -> Atom:
         lexeme = self._tokens[self._at]
-        if lexeme[:1] != '"' and lexeme[:1] not in _WORD_STARTS:
+        if lexeme[:1] not in _ATOM_STARTS:
             self._fail("a string, number, boolean or identifier")
         atom = self._atom(lexeme)
         self._at += 1
         return atom
 
     def _atom(self, lexeme: str) -> Atom:
+        found = _known_atoms.get(lexeme)
+        if found is None:
+            found = self._new_atom(lexeme)
+            if len(lexeme) <= _KNOWN_LENGTH and len(_known_atoms) < _KNOWN_COUNT:
+                _known_atoms[lexeme] = found
+        return found
+
+    def _new_atom(self, lexeme: str) -> Atom:
         if lexeme[0] == '"':
             return String(self._string(lexeme))
         if lexeme in _BOOLS:

@@ -107,7 +107,8 @@ class Switch:
         Raises:
             UnavailableError: It is not there.
         """
-        return self._needed(self.package_dir(package) / "opam")
+        # Joined as text: it is asked for each package of a switch, and pathlib takes longer than the reading.
+        return self._needed(Path(f"{self.prefix}/{META}/packages/{package}/opam"))
 
     def installed_files(self, package: Package) -> dict[str, bytes]:
         """Read the extra files that came with the definition, by their path below ``files/``."""

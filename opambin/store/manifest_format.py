@@ -30,6 +30,7 @@ from opambin.model import (
     Symbol,
     Version,
 )
+from opambin.store import manifest_columns as columns
 from opambin.store import manifest_rows as rows
 from opambin.store.layout import is_hex64
 
@@ -135,7 +136,7 @@ def _open(data: bytes, what: object) -> dict[str, Any]:
             what, "too large for a manifest", expected=f"<= {MAX_BYTES} bytes", observed=len(data)
         )
     try:
-        document = json.loads(data.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = _DECODER.decode(data.decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise BadDataError(what, f"not a manifest, or cut off: {error}") from error
     if not isinstance(document, dict) or "opam-bin-manifest" not in document:
@@ -175,6 +176,9 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+
+
 def _check_head(body: dict[str, Any]) -> list[str]:
     problems = [
         f"{name}: not 64 hexadecimal digits" for name in ("key", "output") if not is_hex64(body[name])
@@ -202,7 +206,7 @@ def _build(members: object, problems: list[str]) -> BuildRecord:
         name
         for name, types in _BUILD_TYPES.items()
         if type(members[name]) not in types
-        or (type(members[name]) in (int, float) and not 0 <= members[name] <= rows.COUNT_MAX)
+        or (type(members[name]) in (int, float) and not 0 <= members[name] <= columns.COUNT_MAX)
     ]
     problems += [f"build: {name}: {members[name]!r:.80} is not possible" for name in wrong]
     return BuildRecord(**{**members, "seconds": float(members["seconds"])}) if not wrong else BuildRecord()
@@ -249,7 +253,7 @@ def _file_row(entry: FileEntry) -> list[object]:
         entry.mode,
         entry.size,
         entry.digest,
-        rows.SAME_IDENTITY if entry.identity and entry.identity == entry.digest else entry.identity,
+        columns.SAME_IDENTITY if entry.identity and entry.identity == entry.digest else entry.identity,
         entry.hardlink,
         [
             [found.kind.value, found.offset, found.capacity, found.functional, found.where, found.anchor]

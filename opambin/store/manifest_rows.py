@@ -1,13 +1,14 @@
 """Rows of a manifest's JSON checked and turned into values; the other half of :mod:`manifest_format`.
 
-A compiler has 2,200 files and thousands of symbols, so every row is first tested as a whole by one
-expression; only a row that fails it is looked at again to say what is wrong with it.
+A compiler has 2,200 files and thousands of symbols, so all rows are first tested together, column by column;
+only where that fails is each looked at alone, to say what is wrong with which.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import starmap
 from typing import Any, TypeGuard
 
 from opambin.model import (
@@ -25,11 +26,14 @@ from opambin.model import (
     Symbol,
 )
 from opambin.store.layout import is_hex64
-
-SAME_IDENTITY = "="
-"""Stands for an identity that equals the digest."""
-MODE_MAX = 0o1777  # setuid and setgid are never cached
-COUNT_MAX = 1 << 48  # bytes or seconds; a sum of many still fits 64 bits
+from opambin.store.manifest_columns import (
+    COUNT_MAX,
+    MODE_MAX,
+    SAME_IDENTITY,
+    are_sound,
+    are_texts,
+    is_sound_tree,
+)
 
 _BAD_PATH = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|\x00")
 """An empty path, a part that is empty, ``.`` or ``..``, or a NUL."""
@@ -57,12 +61,12 @@ def files_of(rows: object, report: Report) -> tuple[FileEntry, ...]:
     if not isinstance(rows, list):
         report("files: not a list")
         return ()
-    entries: list[FileEntry] = []
-    for row in rows:
-        entry = _file(row, report)
-        if entry:
-            entries.append(entry)
-    _check_tree(entries, report)
+    if are_sound(rows):
+        entries = _sound_files(rows, report)
+    else:
+        entries = [entry for row in rows if (entry := _file(row, report)) is not None]
+    if not is_sound_tree(entries):
+        _check_tree(entries, report)
     return tuple(entries)
 
 
@@ -84,7 +88,23 @@ def extra_files_of(rows: object, report: Report) -> tuple[ExtraFile, ...]:
     return tuple(found)
 
 
+def _sound_files(rows: list[Any], report: Report) -> list[FileEntry]:
+    """Return the entries of rows that are sound; occurrences, links and folders are still to be checked."""
+    entries: list[FileEntry] = []
+    file = FileType.FILE
+    for row in rows:
+        if row[0] == "f":
+            _, path, mode, size, digest, identity, hardlink, places = row
+            found = _occurrences(path, size, places, report) if places != [] else ()
+            same = digest if identity == SAME_IDENTITY else identity
+            entries.append(FileEntry(path, file, mode, digest, size, "", found, same, hardlink))
+        elif (entry := _file(row, report)) is not None:
+            entries.append(entry)
+    return entries
+
+
 def _file(row: object, report: Report) -> FileEntry | None:
+    """Return the entry of a row; None when it is wrong, which is told."""
     match row:
         case ["f", path, mode, size, digest, identity, hardlink, occurrences]:
             if not (
@@ -170,7 +190,7 @@ def _occurrences(path: str, size: int, rows: object, report: Report) -> tuple[Oc
                 and (capacity is None or is_count(capacity))
                 and type(functional) is bool
                 and type(where) is str
-                and all(type(number) is int for number in anchor)
+                and (not anchor or set(map(type, anchor)) == {int})
             ):
                 if not last <= offset < size:
                     report(
@@ -215,6 +235,8 @@ def symbols_of(rows: object, what: str, report: Report) -> tuple[Symbol, ...]:
     if not isinstance(rows, list):
         report(f"{what}: not a list")
         return ()
+    if are_texts(rows, 3):
+        return tuple(starmap(Symbol, rows))
     found = []
     for row in rows:
         match row:

@@ -16,6 +16,7 @@ from opambin.store.faults import store_faults
 from opambin.store.layout import Layout, is_hex64
 from opambin.store.manifest_format import MAX_BYTES, from_json, to_json
 from opambin.store.permissions import make_folder
+from opambin.store.reading import unreadable
 from opambin.store.staging import DRAFT_PREFIX, Draft, Staging
 
 if TYPE_CHECKING:
@@ -125,9 +126,9 @@ class Manifests:
 
     def paths(self) -> Iterator[Path]:
         """Yield the path of every manifest, in order of key and output."""
-        for shelf in _children(self._layout.manifests):
-            for folder in _children(shelf):
-                yield from self._paths(folder)
+        for shelf in _names(self._layout.manifests):
+            for folder in _names(self._layout.manifests / shelf):
+                yield from self._paths(self._layout.manifests / shelf / folder)
 
     def all(self) -> Iterator[Manifest]:
         """Yield every manifest that can be used; bad ones go to quarantine and are reported."""
@@ -177,11 +178,8 @@ class Manifests:
         return final.exists() and self._load_or_report(final) is not None
 
     def _paths(self, folder: Path) -> list[Path]:
-        return [
-            path
-            for path in _children(folder)
-            if path.name.endswith(_SUFFIX) and is_hex64(path.name[: -len(_SUFFIX)])
-        ]
+        names = [name for name in _names(folder) if name.endswith(_SUFFIX)]
+        return [folder / name for name in names if is_hex64(name[: -len(_SUFFIX)])]
 
     def _publish_first(self, draft: Draft, final: Path) -> bool:
         """Bring the key's directory into being with the manifest in it; False when it is there already."""
@@ -208,9 +206,9 @@ class Manifests:
         return True
 
 
-def _children(folder: Path) -> list[Path]:
+def _names(folder: Path) -> list[str]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(os.listdir(folder))  # noqa: PTH208 - once for each package of a plan
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -219,12 +217,20 @@ def _children(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UnavailableError(f"{path} can't be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
+    try:
+        size = min(os.fstat(fd).st_size, MAX_BYTES)
+        data = b""
+        while len(data) <= size and (part := os.read(fd, size + 1 - len(data))):
+            data += part
+    except OSError as error:
+        raise unreadable(path, error) from error
+    finally:
+        os.close(fd)
     if len(data) > MAX_BYTES:
         raise BadDataError(
             path, "too large for a manifest", expected=f"<= {MAX_BYTES} bytes", observed="more"

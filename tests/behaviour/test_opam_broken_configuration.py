@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from opambin.config import config_file
-from opambin.remotes_config import path_of
+from opambin.config import config_file, remotes_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +86,7 @@ def test_questions_are_answered_with_the_line(broken: World, second: str, words:
 def broken_remotes(world: World, switch: str, request: pytest.FixtureRequest) -> Path:
     """A world with something in its store, and a list of remotes that can't be read; its path."""
     world.opam("install", "--switch", switch, "leaf")
-    path = path_of(world.environ)
+    path = remotes_file(world.environ)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("- name: team\n\turl: /srv\n")
     request.addfinalizer(path.unlink)

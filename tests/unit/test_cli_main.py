@@ -170,6 +170,7 @@ def test_help_loads_no_command() -> None:
     assert set(done.stderr.split()) == {
         "opambin.cli",
         "opambin.cli.main",
+        "opambin.collecting",
         "opambin.errors",
         "opambin.interrupts",
     }

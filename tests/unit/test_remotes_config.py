@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from opambin.config import remotes_file
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.remotes_config import (
     Configured,
@@ -13,7 +14,6 @@ from opambin.remotes_config import (
     configured,
     default_trust,
     parse,
-    path_of,
     read,
     remove,
     render,
@@ -147,7 +147,7 @@ def test_added_and_removed(environ: dict[str, str]) -> None:
     add(environ, Configured("a", "/srv/a", trust=Trust(Mode.UNSIGNED)))
     add(environ, Configured("b", "https://b", 5))
     assert [entry.name for entry in configured(environ)] == ["b", "a"]
-    assert path_of(environ).stat().st_mode & 0o777 == 0o644
+    assert remotes_file(environ).stat().st_mode & 0o777 == 0o644
     with pytest.raises(MisuseError, match="there is a remote a already"):
         add(environ, Configured("a", "/srv/c"))
     with pytest.raises(MisuseError, match="not a remote"):
@@ -158,7 +158,7 @@ def test_added_and_removed(environ: dict[str, str]) -> None:
     with pytest.raises(MisuseError, match="there are: b"):
         remove(environ, "a")
     assert [entry.name for entry in read(environ)] == ["b"]
-    assert [path.name for path in path_of(environ).parent.iterdir()] == ["remotes.yaml"]
+    assert [path.name for path in remotes_file(environ).parent.iterdir()] == ["remotes.yaml"]
 
 
 def test_with_trusted_keys_in_the_environment_its_folders_have_to_be_signed(environ: dict[str, str]) -> None:
@@ -187,20 +187,20 @@ def test_the_environment_comes_first(environ: dict[str, str]) -> None:
 def test_a_file_that_others_can_write(environ: dict[str, str]) -> None:
     """It says whom to trust."""
     add(environ, Configured("a", "/srv/a"))
-    path_of(environ).chmod(0o666)
+    remotes_file(environ).chmod(0o666)
     with pytest.raises(MisuseError, match="can be written"):
         read(environ)
 
 
 def test_a_folder_in_place_of_the_file(environ: dict[str, str]) -> None:
-    path_of(environ).mkdir(parents=True)
+    remotes_file(environ).mkdir(parents=True)
     with pytest.raises(UnavailableError, match="can't be read"):
         read(environ)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_folder_that_can_not_be_written(environ: dict[str, str]) -> None:
-    path_of(environ).parent.mkdir(parents=True, mode=0o500)
+    remotes_file(environ).parent.mkdir(parents=True, mode=0o500)
     with pytest.raises(UnavailableError, match="can't be written"):
         add(environ, Configured("a", "/srv/a"))
 
