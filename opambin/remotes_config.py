@@ -173,6 +173,10 @@ def add(environ: Mapping[str, str], entry: Configured) -> None:
         MisuseError: It can't be one, or there is one of that name.
         OpambinError: The file can't be read or written.
     """
+    problems: list[str] = []
+    _Row(_plain(entry), "", problems).remote()
+    if problems:
+        raise MisuseError("; ".join(problems))
     before = read(environ)
     if entry.name in {known.name for known in before}:
         raise MisuseError(f"there is a remote {entry.name} already: opam-bin remote remove {entry.name}")
@@ -194,31 +198,33 @@ def render(entries: Iterable[Configured]) -> bytes:
     """Return the bytes of a file with these remotes."""
     import yaml
 
-    rows = []
-    for entry in entries:
-        row: dict[str, Any] = {"name": entry.name, "url": entry.url}
-        if entry.priority:
-            row["priority"] = entry.priority
-        if entry.write:
-            row["write"] = True
-        if entry.plain_http:
-            row["plain-http"] = True
-        trust: dict[str, Any] = {"mode": str(entry.trust.mode)}
-        if entry.trust.mode is not Mode.UNSIGNED:
-            trust |= {"keys": list(entry.trust.keys), "role": str(entry.trust.role)}
-        if entry.trust.mode is Mode.THRESHOLD:
-            trust["threshold"] = entry.trust.threshold
-        if entry.trust.snapshot:
-            trust["snapshot"] = "required"
-        rows.append({**row, "trust": trust})
+    rows = [_plain(entry) for entry in entries]
     text: str = yaml.safe_dump(rows, sort_keys=False, allow_unicode=True)
     return text.encode()
+
+
+def _plain(entry: Configured) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": entry.name, "url": entry.url}
+    if entry.priority:
+        row["priority"] = entry.priority
+    if entry.write:
+        row["write"] = True
+    if entry.plain_http:
+        row["plain-http"] = True
+    trust: dict[str, Any] = {"mode": str(entry.trust.mode)}
+    if entry.trust.mode is not Mode.UNSIGNED:
+        trust |= {"keys": list(entry.trust.keys), "role": str(entry.trust.role)}
+    if entry.trust.mode is Mode.THRESHOLD:
+        trust["threshold"] = entry.trust.threshold
+    if entry.trust.snapshot:
+        trust["snapshot"] = "required"
+    return {**row, "trust": trust}
 
 
 def _write(environ: Mapping[str, str], entries: list[Configured]) -> None:
     path = remotes_file(environ)
     data = render(entries)
-    parse(data, path)  # what we write, we can read; this is where a wrong name or URL is told
+    parse(data, path)  # what we write, we can read
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,7 +248,7 @@ class _Row:
         self._is_mapping = isinstance(row, dict)
         self._row = self._mapping(row, _MEMBERS, "")
         if isinstance(self._row.get("name"), str):
-            self._where = f"{where}: remote {self._row['name']!r:.80}"
+            self._where = f"{f'{where}: ' if where else ''}remote {self._row['name']!r:.80}"
 
     def remote(self) -> Configured | None:
         """Return the remote; None when something was wrong."""

@@ -31,29 +31,27 @@ def command(names: tuple[str, ...], switch: str | None, in_store: bool, as_json:
     """
     from opambin.config import load
     from opambin.context import open_context
-    from opambin.errors import CannotRelocateError, MisuseError, UnavailableError
+    from opambin.errors import CannotRelocateError, MisuseError
     from opambin.reports import reach
-    from opambin.reports.holdings import open_existing
+    from opambin.store.store import Store
 
     if in_store:
         if switch is not None or not names:
             raise MisuseError("--store needs the names of packages, and no --switch")
-        config = load(os.environ)
-        store = open_existing(config.cache)
-        if store is None:
-            raise UnavailableError(f"there is no store at {config.cache}")
+        store = Store.open(load(os.environ).cache, create=False)
         found = reach.of_store(store, names)
+        problems = store.problems
     else:
         context = open_context(os.environ, switch, readonly=True)
         found = reach.of_switch(context, names)
-        store = context.store
+        problems = context.store.problems if context.store is not None else []
     if as_json:
         print_json([values(one) for one in found])
     else:
         print_table(TABLE, [_row(one) for one in found])
         for line in [line for one in found for line in _reasons(one)] if names else []:
             click.echo(printable(line))
-    print_problems(store.problems if store is not None else ())
+    print_problems(problems)
     return CannotRelocateError.exit_code if any(one.together == 0 for one in found) else 0
 
 

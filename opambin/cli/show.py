@@ -38,13 +38,12 @@ def command(package: str, key: str, files: bool, as_json: bool) -> int:
     adds to files of others, and how it was built. Exit code 3 when a snapshot could not be read.
     """
     from opambin.config import load
-    from opambin.errors import BadDataError, UnavailableError
+    from opambin.errors import BadDataError
     from opambin.reports import holdings
+    from opambin.store.store import Store
 
     cache = load(os.environ).cache
-    store = holdings.open_existing(cache)
-    if store is None:
-        raise UnavailableError(f"there is no store at {cache}")
+    store = Store.open(cache, create=False)
     found = holdings.snapshots(store, package, key)
     if as_json:
         print_json({"store": str(cache), "snapshots": [values(manifest, files=files) for manifest in found]})

@@ -84,9 +84,8 @@ def relocate(folder: Path, prefix: str) -> int:
     """
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise MisuseError(f"not an absolute path without slash at its end: {prefix}")
+    files = _listed(folder)
     try:
-        with (folder / NAME).open("rb") as stream:
-            files = parse(stream.read(MAX_BYTES))
         target = os.fsencode(prefix)
         new = {
             folder / path: rendering.render((folder / path).read_bytes(), found, target)
@@ -100,3 +99,13 @@ def relocate(folder: Path, prefix: str) -> int:
     except OSError as error:
         raise UnavailableError(f"{folder}: {error}") from error
     return len(new)
+
+
+def _listed(folder: Path) -> dict[str, tuple[Occurrence, ...]]:
+    try:
+        with (folder / NAME).open("rb") as stream:
+            return parse(stream.read(MAX_BYTES))
+    except FileNotFoundError as error:
+        raise UnavailableError(f"{folder} is no unpacked archive of opam-bin: {NAME} is not in it") from error
+    except OSError as error:
+        raise UnavailableError(f"{folder / NAME} can't be read: {error.strerror}") from error

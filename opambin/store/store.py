@@ -75,7 +75,9 @@ class Store:
             readonly = True
         if not layouts.check_format(layout):
             if readonly or not create:
-                raise UnavailableError(f"there is no store at {root}")
+                raise UnavailableError(
+                    f"there is no store at {root} yet; the first build that is captured makes it"
+                )
             layouts.create(layout, group=sharing is Sharing.GROUP)
             layouts.check_format(layout)
         return cls(Staging(layout, readonly=readonly, fsync=fsync))

@@ -53,6 +53,12 @@ def test_added_listed_removed(home: Path) -> None:
     assert len(json.loads(run("list", "--json"))) == 2
 
 
+def test_what_can_not_be_a_remote_is_not_blamed_on_the_file() -> None:
+    """It was, even where there was none yet."""
+    with pytest.raises(MisuseError, match=r"^remote 'x': not a remote: 'ftp://a'"):
+        run("add", "x", "ftp://a")
+
+
 def test_passwords_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPAMBIN_REMOTE", "https://me:secret@cache.example.org/x")
     assert "secret" not in run("list") + run("list", "--json")

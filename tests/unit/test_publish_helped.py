@@ -95,7 +95,7 @@ def test_a_list_that_is_none(text: str) -> None:
 
 
 def test_where_there_is_nothing_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError, match=r"opam-bin\.helped is not in it"):
         helped.relocate(tmp_path, "/opt")
     with pytest.raises(MisuseError):
         helped.relocate(tmp_path, "opt/")
