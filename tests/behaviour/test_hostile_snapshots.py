@@ -136,9 +136,7 @@ def test_hostile_files_are_refused(
     manifest = snapshot(there, "zed")
     bad = dataclasses.replace(manifest, files=entries(manifest, harm(manifest)))
     publish(remote, there, manifest, bad)
-    said = refused(here, remote, manifest)
-    assert problem in said or "the manifest is not what was signed" in said
-    assert problem in said
+    assert problem in refused(here, remote, manifest)
 
 
 @pytest.mark.parametrize(
