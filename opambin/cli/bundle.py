@@ -15,6 +15,7 @@ from opambin.cli.verbatim import Verbatim
 
 if TYPE_CHECKING:
     from opambin.exchange.selection import Selection
+    from opambin.exchange.signing import Signer
     from opambin.exchange.uploads import Pushed
 
 
@@ -68,13 +69,15 @@ def create(
         roots = tuple(package for it in named if (package := str(it.package)) in taken)
         contents = bundling.Contents(tuple(chosen.manifests), roots)
         done = bundling.create(store, path, contents, signer, meter(quiet=as_json))
-    _report(path, chosen, done, as_json=as_json)
+    _report(path, chosen, (done, signer), as_json=as_json)
     return 1 if chosen.missing else 0
 
 
-def _report(path: Path, chosen: Selection, done: Pushed, *, as_json: bool) -> None:
+def _report(path: Path, chosen: Selection, made: tuple[Pushed, Signer], *, as_json: bool) -> None:
     from opambin.summary import data_size
 
+    done, signer = made
+    keys = [str(secret.public) for secret in signer.secrets]
     if as_json:
         print_json(
             {
@@ -82,6 +85,7 @@ def _report(path: Path, chosen: Selection, done: Pushed, *, as_json: bool) -> No
                 "packages": [str(manifest.package) for manifest in done.pushed],
                 "left": chosen.left,
                 "missing": chosen.missing,
+                "keys": keys,
                 "bytes": path.stat().st_size,
             }
         )
@@ -92,6 +96,10 @@ def _report(path: Path, chosen: Selection, done: Pushed, *, as_json: bool) -> No
         click.echo(f"opam-bin: {line}")
     size = data_size(path.stat().st_size)
     click.echo(f"opam-bin: {counted(len(done.pushed), 'snapshot')} in {path} ({size})")
+    for key in keys:
+        click.echo(f"opam-bin: signed; on the other machine 'opam-bin key trust {key}' comes first")
+    if not keys:
+        click.echo("opam-bin: not signed; on the other machine --unsigned behind the file's name takes it")
 
 
 @command.command(

@@ -46,7 +46,7 @@ def as_values(context: Context, answer: Answer) -> dict[str, object]:
                 "bytes": manifest.size,
                 "build_seconds": manifest.build.seconds,
                 "refusal": refusal,
-                "remote": origin or None,
+                "remote": origin.name if origin else None,
             }
             for manifest, refusal, origin in zip(answer.outputs, answer.refusals, answer.origins, strict=True)
         ],
@@ -66,7 +66,7 @@ def lines(context: Context, answer: Answer) -> list[str]:
     if answer.recorded:
         found.append(f"  record  {answer.recorded} (the key it was installed under; the inputs differ now)")
     for manifest, refusal, origin in zip(answer.outputs, answer.refusals, answer.origins, strict=True):
-        where = f", on remote {origin}" if origin else ""
+        where = f", on {origin.label}" if origin else ""
         took = f", built in {duration(manifest.build.seconds)}" if manifest.build.seconds else ""
         found.append(f"  output  {manifest.output[:12]} ({data_size(manifest.size)}{took}{where})")
         if refusal and not answer.installed:

@@ -33,7 +33,7 @@ def show(prepared: Prepared | PlainOpam, *, as_json: bool) -> int:
             row.package,
             row.verdict,
             data_size(row.bytes) if row.bytes else "",
-            row.reason or (f"from remote {row.remote}" if row.remote else ""),
+            row.reason or (f"from {row.remote}" if row.remote else ""),
         ]
         for row in found.rows
     ]

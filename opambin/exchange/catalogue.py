@@ -128,7 +128,7 @@ class Catalogue:
         except UnavailableError as error:
             self.give_up(str(error))
         except BadDataError as error:
-            self.problems.append(f"remote {self.source.name}: {error}")
+            self.problems.append(f"{self.source.label}: {error}")
 
     def _first(self, new: Sequence[ConeKey]) -> None:
         self._look_at_state()
@@ -153,7 +153,7 @@ class Catalogue:
         if self._state_known:
             return
         self._state_known = True
-        what = f"{names.SNAPSHOT} of remote {self.source.name}"
+        what = f"{names.SNAPSHOT} of {self.source.label}"
         data = self.memory.state(self.source.url)
         if data is None:
             data = self.source.remote.get(names.SNAPSHOT, limit=MAX_STATE_BYTES) or b""
@@ -193,7 +193,7 @@ class Catalogue:
         wanted = {names.slot(key, number): key for key, number in slots.items()}
         answers = self.source.remote.get_many(wanted, limit=names.MAX_STATEMENT_BYTES)
         for fault in getattr(answers, "faults", {}).values():
-            self.problems.append(f"remote {self.source.name}: {fault}")
+            self.problems.append(f"{self.source.label}: {fault}")
         found = {}
         for name, key in wanted.items():
             data = answers.get(name)
@@ -224,7 +224,7 @@ class Catalogue:
             try:
                 offer = self._offer(statement, data)
             except BadDataError as error:
-                self.problems.append(f"remote {self.source.name}: {error}")
+                self.problems.append(f"{self.source.label}: {error}")
             else:
                 self.offers.setdefault(key, []).append(offer)
                 sound[statement.archive.digest] = data
@@ -239,7 +239,7 @@ class Catalogue:
             if self._refusal and not isinstance(verdict, Untrusted):
                 verdict = Untrusted(self._refusal)
         except BadDataError as error:
-            self.problems.append(f"remote {self.source.name}: {error}")
+            self.problems.append(f"{self.source.label}: {error}")
             return None
         if isinstance(verdict, Untrusted):
             self.untrusted.setdefault(verdict.reason, set()).add(_package_of(envelope) or key[:12])
@@ -261,7 +261,7 @@ class Catalogue:
 
     def _head(self, statement: Statement) -> bytes | None:
         """Fetch the head of an archive; None, and a line, when it is not there."""
-        about = f"remote {self.source.name}: {statement.package}"
+        about = f"{self.source.label}: {statement.package}"
         if not 0 < statement.archive.head_size <= min(MAX_HEAD_BYTES, statement.archive.size):
             self.problems.append(f"{about}: a head of {statement.archive.head_size} bytes")
             return None

@@ -72,9 +72,9 @@ class Pulled:
         found += [f"opam-bin: {problem}" for problem in self.problems]
         reasons: dict[tuple[str, str], list[str]] = {}
         for offer, reason in self.failed:
-            reasons.setdefault((offer.source.name, reason), []).append(str(offer.manifest.package))
-        for (name, reason), packages in reasons.items():
-            found.append(f"opam-bin: not fetched from remote {name}: {summary.names(packages)}: {reason}")
+            reasons.setdefault((offer.source.label, reason), []).append(str(offer.manifest.package))
+        for (label, reason), packages in reasons.items():
+            found.append(f"opam-bin: not fetched from {label}: {summary.names(packages)}: {reason}")
         return found
 
 
@@ -127,7 +127,7 @@ def _try(store: Store, offer: Offer, meter: Meter, pulled: Pulled) -> int:
         transfer.run()
         store.add(offer.manifest)
     except BadDataError as error:
-        pulled.problems.append(f"remote {offer.source.name}: {error}")
+        pulled.problems.append(f"{offer.source.label}: {error}")
         pulled.failed.append((offer, "what it sent is not what was signed"))
     except UnavailableError as error:
         if transfer.remote_failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.config import REMOTES_VARIABLE, remotes_file
@@ -73,6 +74,7 @@ class Opened:
 
 def open_sources(environ: Mapping[str, str]) -> Opened:
     """Open every configured remote; none is asked for anything."""
+    from opambin.exchange.sources import label
     from opambin.keyring import Keyring
     from opambin.remotes_config import configured
 
@@ -85,10 +87,29 @@ def open_sources(environ: Mapping[str, str]) -> Opened:
     sources, problems = [], []
     for entry in wanted:
         try:
+            if only is not None:
+                _refuse_useless(entry, keyring)
             sources.append(open_source(entry, keyring, environ))
         except OpambinError as error:
-            problems.append(f"remote {entry.name}: {error}")
+            problems.append(f"{label(entry.name, entry.url)}: {error}")
     return Opened(tuple(sources), tuple(problems))
+
+
+def _refuse_useless(entry: Configured, keyring: Keyring) -> None:
+    """Say which keys a bundle would need, where nothing in it can be used; otherwise do nothing.
+
+    Raises:
+        MisuseError: None of its statements is signed as the policy wants.
+        OpambinError: It can't be read.
+    """
+    from opambin.exchange import bundling
+
+    reason = bundling.obstacle(Path(entry.url.partition(":")[2]), policy_of(entry, keyring))
+    if reason:
+        raise MisuseError(
+            f"nothing is taken from it: it is {reason}. 'opam-bin key trust KEY' with the public key of who"
+            " made it lets it count; --unsigned behind the name of the file takes it as it is"
+        )
 
 
 def _only(environ: Mapping[str, str]) -> Configured | None:
@@ -98,9 +119,9 @@ def _only(environ: Mapping[str, str]) -> Configured | None:
 
     if not environ.get(ONLY):
         return None
-    return Configured(
-        "bundle", environ[ONLY], trust=Trust(Mode.UNSIGNED) if environ.get(UNSIGNED) else Trust()
-    )
+    url = environ[ONLY]
+    trust = Trust(Mode.UNSIGNED) if environ.get(UNSIGNED) else Trust()
+    return Configured(Path(url.partition(":")[2]).name, url, trust=trust)
 
 
 def open_source(

@@ -116,12 +116,12 @@ class Shelf:
         """Say what people should know: remotes that are silent, what is not trusted, what is wrong."""
         found = [f"opam-bin: {fault}" for fault in self.faults]
         for catalogue in self.catalogues:
-            name = catalogue.source.name
+            label = catalogue.source.label
             if catalogue.source.silent:
-                found.append(f"opam-bin: going on without remote {name}: {catalogue.source.silent}")
+                found.append(f"opam-bin: going on without {label}: {catalogue.source.silent}")
             for reason, packages in sorted(catalogue.untrusted.items()):
                 shown = summary.names(sorted(packages))
-                found.append(f"opam-bin: not taken from remote {name}: {shown}: {reason}")
+                found.append(f"opam-bin: not taken from {label}: {shown}: {reason}")
         return found
 
     def problems(self) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.remote.urls import scheme_of
 from opambin.trust.envelope import Envelope
 from opambin.trust.policy import Question, Untrusted, judge
 
@@ -41,6 +42,11 @@ class Source:
         """Where it is, without secrets."""
         return self.remote.url
 
+    @property
+    def label(self) -> str:
+        """What it is called in a sentence: ``remote NAME``, or ``bundle FILE``."""
+        return label(self.name, self.url)
+
     def says(self, data: bytes, manifest: Manifest) -> bool:
         """Tell whether a slot holds a statement about a snapshot that readers like this client would take."""
         what = f"statement about {manifest.package}"
@@ -52,3 +58,8 @@ class Source:
         if isinstance(verdict, Untrusted):
             return False
         return verdict.statement.output == manifest.output and verdict.statement.package == manifest.package
+
+
+def label(name: str, url: str) -> str:
+    """Return what a remote is called in a sentence: ``remote NAME``, or ``bundle FILE``."""
+    return f"{'bundle' if scheme_of(url) == 'bundle' else 'remote'} {name}"

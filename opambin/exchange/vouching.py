@@ -64,7 +64,7 @@ class Voucher:
     @property
     def what(self) -> str:
         """The name of the statement, for errors."""
-        return f"{names.SNAPSHOT} of remote {self.source.name}"
+        return f"{names.SNAPSHOT} of {self.source.label}"
 
     def read(self, data: bytes) -> Envelope:
         """Read the statement's envelope."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from opambin.context import Context
     from opambin.exchange.shelf import Shelf
+    from opambin.exchange.sources import Source
     from opambin.model import Manifest
     from opambin.plan import Item
     from opambin.surroundings import Keyed
@@ -42,7 +43,7 @@ class Answer:
         refusals: Why each of them can't be restored here; empty texts for those which can.
         closest: For a miss, what differs from the closest snapshot of another key.
         compared: That snapshot's package.
-        origins: For each of the outputs, the remote that has it; empty texts for those in the store.
+        origins: For each of the outputs, the remote that has it; None for those in the store.
     """
 
     package: Package
@@ -54,7 +55,7 @@ class Answer:
     refusals: tuple[str, ...] = ()
     closest: tuple[str, ...] = ()
     compared: str = ""
-    origins: tuple[str, ...] = ()
+    origins: tuple[Source | None, ...] = ()
 
 
 def ask(names: Sequence[str], switch: str | None, environ: Mapping[str, str]) -> tuple[Context, list[Answer]]:
@@ -141,7 +142,7 @@ def _compare(context: Context, answer: Answer, shelf: Shelf | None = None) -> An
         refusals,
         closest,
         compared,
-        tuple(offer.source.name if offer is not None else "" for offer in offers),
+        tuple(offer.source if offer is not None else None for offer in offers),
     )
 
 
@@ -178,8 +179,8 @@ def verdict(context: Context, answer: Answer) -> str:
             if path:
                 return f"miss: {path} is in the switch already"
             origins = dict(zip([it.output for it in answer.outputs], answer.origins, strict=True))
-            origin = origins.get(item.manifest.output, "") if item.manifest is not None else ""
-            return f"hit: it would be fetched from remote {origin}" if origin else "hit: it would be restored"
+            origin = origins.get(item.manifest.output) if item.manifest is not None else None
+            return f"hit: it would be fetched from {origin.label}" if origin else "hit: it would be restored"
         case Verdict.CHECK:
             return "check: a conf package, its own commands run again"
         case Verdict.WAIT:

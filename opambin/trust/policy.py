@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from opambin.trust.keys import KeyId, PublicKey
     from opambin.trust.remotestate import RemoteState
 
+SHOWN_DIGITS = 16  # of the id of a key
 MAX_SKEW = 86_400  # seconds that a builder's clock may be ahead of ours
 
 
@@ -203,7 +204,9 @@ def signatures(envelope: Envelope, policy: Policy, what: object) -> tuple[str, .
         if key is None:
             continue
         if not key.public.verifies(found.value, message):
-            raise BadDataError(what, f"wrong signature by the key {key.public.name} ({found.key[:16]})")
+            raise BadDataError(
+                what, f"wrong signature by the key {key.public.name} ({found.key[:SHOWN_DIGITS]})"
+            )
         good[found.key] = key.public.name
     if len(good) < policy.needed:
         return Untrusted(_reason(envelope, policy, len(good)))
@@ -220,7 +223,11 @@ def _reason(envelope: Envelope, policy: Policy, good: int) -> str:
     for found in envelope.signatures:
         key = named.get(found.key)
         if found.key in policy.revoked:
-            reasons.append(f"the key {key.public.name if key else found.key[:16]} is revoked")
+            reasons.append(
+                f"the key {key.public.name if key else found.key[:SHOWN_DIGITS]}, which is revoked"
+            )
         elif key:
-            reasons.append(f"the key {key.public.name} is for {key.role} only")
-    return "; ".join(reasons) or "signed by no key that is trusted here"
+            reasons.append(f"the key {key.public.name}, which is for {key.role} only")
+        else:
+            reasons.append(f"the key {found.key[:SHOWN_DIGITS]}, which is not trusted here")
+    return f"signed by {' and '.join(reasons)}"

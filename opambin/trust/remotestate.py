@@ -138,7 +138,7 @@ def judge_state(
     """
     signers = signatures(envelope, policy, what)
     if isinstance(signers, Untrusted):
-        return signers
+        return Untrusted(f"its snapshot.json is {signers.reason}")
     state = RemoteState.read(envelope, what)
     if seen is not None:
         _check_seen(state, seen, what)

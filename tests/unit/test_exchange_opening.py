@@ -10,6 +10,7 @@ from trust_samples import CI
 from opambin.errors import MisuseError, UnavailableError
 from opambin.exchange.opening import ONLY, UNSIGNED, may_have_remotes, open_sources, signer
 from opambin.keyring import Keyring
+from opambin.remote.bundle import BundleWriter
 from opambin.trust.policy import Mode
 
 
@@ -42,10 +43,14 @@ def test_a_command_that_is_limited_to_a_bundle_looks_at_nothing_else(environ: di
     folder.mkdir(parents=True)
     (folder / "remotes.yaml").write_text("- nonsense\n")
     environ |= {"OPAMBIN_REMOTE": "nonsense", "OPAMBIN_TRUSTED_KEYS": str(CI.public)}
-    environ[ONLY] = "bundle:/media/a stick/my.bundle"
+    stick = Path(environ["HOME"]) / "a stick"
+    stick.mkdir()
+    with BundleWriter(stick / "my.bundle"):
+        pass
+    environ[ONLY] = f"bundle:{stick}/my.bundle"
     for more, mode in (({}, Mode.ANY), ({UNSIGNED: "1"}, Mode.UNSIGNED)):
         opened = open_sources(environ | more)
         assert opened.problems == ()
         (source,) = opened.sources
-        assert (source.name, source.policy.mode, source.write) == ("bundle", mode, False)
+        assert (source.label, source.policy.mode, source.write) == ("bundle my.bundle", mode, False)
     assert may_have_remotes({ONLY: "bundle:/b"})

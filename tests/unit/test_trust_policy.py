@@ -80,19 +80,19 @@ def test_an_unsigned_statement_is_a_miss_where_keys_are_asked_for() -> None:
 
 
 def test_a_strangers_signature_counts_for_nothing() -> None:
-    assert reason(signed(MALLORY)) == "signed by no key that is trusted here"
+    assert reason(signed(MALLORY)) == f"signed by the key {MALLORY.public.id[:16]}, which is not trusted here"
     assert signers(signed(MALLORY, ALICE)) == ("alice",)
 
 
 def test_a_staging_signature_never_satisfies_a_release_policy() -> None:
-    assert reason(signed(CI)) == "the key ci is for staging only"
+    assert reason(signed(CI)) == "signed by the key ci, which is for staging only"
     assert signers(signed(CI), NIGHTLY) == ("ci",)
     assert reason(signed(CI, ALICE), TWO) == "signed by 1 of the 2 keys that have to"
 
 
 def test_the_channel_in_a_statement_makes_no_staging_key_a_release_key() -> None:
     claimed = signed(CI, origin=Origin("ci", NOW - 5, Channel.RELEASE))
-    assert reason(claimed) == "the key ci is for staging only"
+    assert reason(claimed) == "signed by the key ci, which is for staging only"
 
 
 def test_promotion_is_one_more_signature() -> None:
@@ -122,7 +122,7 @@ def test_one_key_under_two_names_counts_once() -> None:
 
 def test_a_revoked_key_never_counts() -> None:
     policy = dataclasses.replace(ANY, revoked=frozenset({ALICE.public.id}))
-    assert reason(signed(ALICE), policy) == "the key alice is revoked"
+    assert reason(signed(ALICE), policy) == "signed by the key alice, which is revoked"
     assert signers(signed(ALICE, BOB), policy) == ("bob",)
     assert "revoked" in reason(forged(ALICE, MALLORY), policy)
 
