@@ -130,6 +130,7 @@ def install(args: tuple[str, ...]) -> int:
     path = Path(words.pop(0)).absolute()
     named = bundling.listed(path)
     os.environ[opening.ONLY] = f"bundle:{path}"
+    os.environ[opening.REFRESH] = "1"  # another bundle may have lain there before
     if "--unsigned" in args:
         os.environ[opening.UNSIGNED] = "1"
     if not request.parse(words, os.environ).names:
