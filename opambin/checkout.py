@@ -45,11 +45,12 @@ def _ask_git(top: Path, question: tuple[str, ...]) -> str | None:
     command = ["git", "-c", f"safe.directory={top}", "-C", str(top), *question]
     try:
         done = subprocess.run(
-            command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
     except OSError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    # the name of a tag may be any bytes, whatever the locale
+    return done.stdout.decode("utf-8", "surrogateescape").strip() if done.returncode == 0 else None
 
 
 def _hashed(kind: str, path: Path) -> str | None:

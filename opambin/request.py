@@ -214,9 +214,7 @@ def _ask_ps(pid: int) -> list[str]:
     import subprocess
 
     try:
-        done = subprocess.run(
-            ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, check=False)
     except OSError:
         return []
-    return done.stdout.split()
+    return done.stdout.decode("utf-8", "surrogateescape").split()

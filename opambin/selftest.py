@@ -209,13 +209,15 @@ def _build(context: Context, one: Try, subject: Subject) -> dict[Package, str]:
         UnavailableError: Nothing could be built.
     """
     environ = {**context.environ, "OPAMROOT": str(context.root.path)}
-    dependencies = [sys.executable, "-m", "opambin", "install", "--deps-only", *subject.names]
+    # -P: nothing is imported from the folder that the user is in
+    dependencies = [sys.executable, "-P", "-m", "opambin", "install", "--deps-only", *subject.names]
     done = subprocess.run(
         [*dependencies, "--switch", str(one.folder), "--yes"],
         env=environ,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:

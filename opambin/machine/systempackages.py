@@ -117,10 +117,8 @@ def _installed(names: Collection[str], variables: Mapping[str, str]) -> frozense
 def _dpkg_rows() -> list[str]:
     import subprocess
 
-    done = subprocess.run(
-        _QUERY, env={**os.environ, "LC_ALL": "C"}, capture_output=True, text=True, check=False
-    )
-    return done.stdout.splitlines()
+    done = subprocess.run(_QUERY, env={**os.environ, "LC_ALL": "C"}, capture_output=True, check=False)
+    return done.stdout.decode("utf-8", "replace").splitlines()
 
 
 def debian_installed(rows: Iterable[str]) -> frozenset[str]:

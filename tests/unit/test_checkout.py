@@ -17,6 +17,11 @@ def git(top: Path, *args: str) -> None:
     subprocess.run(["git", *identity, "-C", str(top), *args], check=True, capture_output=True)
 
 
+def head(top: Path) -> str:
+    asked = ["git", "-C", str(top), "rev-parse", "HEAD"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     if shutil.which("git") is None:
@@ -42,6 +47,20 @@ def test_two_tags_of_one_tree_differ(repository: Path) -> None:
     seen.add(revision(repository))
     assert len(seen) == 3
     assert revision(repository) == revision(repository)
+
+
+def test_the_revision_is_the_one_that_is_documented(repository: Path) -> None:
+    git(repository, "tag", "-a", "v1", "-m", "one")
+    assert revision(repository) == f"git v1-0-g{head(repository)} v1"
+
+
+def test_the_name_of_a_tag_may_be_any_bytes(repository: Path) -> None:
+    """One that is no UTF-8 ended the planning of the session as an internal error."""
+    head = subprocess.run(
+        ["git", "-C", str(repository), "rev-parse", "HEAD"], check=True, capture_output=True
+    )
+    (repository / ".git" / "packed-refs").write_bytes(head.stdout.strip() + b" refs/tags/v\xe9\n")
+    assert "v\udce9-0-g" in str(revision(repository))
 
 
 def test_a_history_that_cannot_be_read(tmp_path: Path) -> None:

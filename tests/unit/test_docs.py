@@ -14,15 +14,16 @@ from opambin.config import SETTINGS, Config
 
 TOP = Path(__file__).parents[2]
 PAGES = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md")])
-COMMANDS_PAGE = (TOP / "docs" / "commands.md").read_text()
-README = (TOP / "README.md").read_text()
+COMMANDS_PAGE = (TOP / "docs" / "commands.md").read_text("utf-8")
+README = (TOP / "README.md").read_text("utf-8")
+CONFIGURATION = (TOP / "docs" / "configuration.md").read_text("utf-8")
 EVERYWHERE = {"--help", "--json", "--switch", "--root", "--yes", "--dry-run"}
 """Options that the head of ``docs/commands.md`` explains for all commands."""
 
 
 def prose(page: Path) -> list[str]:
     """The lines of a page that stand in no block of code."""
-    blocks = page.read_text().split("```")
+    blocks = page.read_text("utf-8").split("```")
     return "".join(blocks[::2]).splitlines()
 
 
@@ -138,15 +139,15 @@ def test_every_variable_is_documented() -> None:
     files = [
         path for name in ("opambin", "hooks", "shim") for path in (TOP / name).rglob("*") if path.is_file()
     ]
-    texts = [path.read_text() for path in files if path.suffix != ".pyc"]
+    texts = [path.read_text("utf-8") for path in files if path.suffix != ".pyc"]
     used = {name for text in texts for name in re.findall(r"\bOPAMBIN_[A-Z_]*[A-Z]\b", text)}
     assert used >= INTERNAL
-    described = set(re.findall(r"`(OPAMBIN_[A-Z_]+)`", (TOP / "docs" / "configuration.md").read_text()))
+    described = set(re.findall(r"`(OPAMBIN_[A-Z_]+)`", CONFIGURATION))
     assert used - INTERNAL == described
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    rows = [line.split(" | ") for line in (TOP / "docs" / "configuration.md").read_text().splitlines()]
+    rows = [line.split(" | ") for line in CONFIGURATION.splitlines()]
     table = {row[0].strip("| `"): row for row in rows if len(row) == 4}
     defaults = Config(Path("/"))
     for setting in SETTINGS:

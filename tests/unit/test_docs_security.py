@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[2]
-TEXT = (TOP / "docs" / "security.md").read_text()
+TEXT = (TOP / "docs" / "security.md").read_text("utf-8")
 NAMED = sorted(set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", TEXT)))
 ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.startswith("| what")]
 
@@ -15,7 +15,7 @@ ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and not line
 @cache
 def names_in(name: str) -> frozenset[str]:
     (path,) = (TOP / "tests").rglob(name)
-    return frozenset(re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE))
+    return frozenset(re.findall(r"^def (test_\w+)\(", path.read_text("utf-8"), re.MULTILINE))
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED, ids=[test for _, test in NAMED])
