@@ -157,7 +157,7 @@ def prepare(opam_files: Path, folder: Path) -> None:
 def measure(folder: Path) -> dict[str, float]:
     """Plan once: parse the opam files, compute the keys, read the snapshots, decide."""
     collect_seldom()
-    for thread in warmup.begin(open_switch({}, folder)):
+    for thread in warmup.begin(open_switch({}, folder)).threads:
         thread.join()  # what a command loads while opam solves
     texts = {Package(name, version): text for name, version, text in json.loads((folder / TEXTS).read_text())}
     context, asked, plan = open_switch(texts, folder), request.parse([], {}), plan_of(texts)

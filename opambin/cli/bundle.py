@@ -118,7 +118,8 @@ def install(args: tuple[str, ...]) -> int:
     opam has to know the packages: its repository comes from elsewhere.
     """
     from opambin import request
-    from opambin.cli.verbatim import show_help, wants_help
+    from opambin.cli.helpwords import wants_help
+    from opambin.cli.verbatim import show_help
     from opambin.errors import MisuseError
     from opambin.exchange import bundling, opening
 

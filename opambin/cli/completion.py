@@ -21,7 +21,7 @@ def command(shell: str) -> None:
     """  # noqa: D301 - for click the character \\b keeps the lines as they are
     from click.shell_completion import get_completion_class
 
-    from opambin.cli.main import program
+    from opambin.cli.program import program
     from opambin.errors import UnavailableError
 
     found = get_completion_class(shell)

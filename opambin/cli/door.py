@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from opambin.cli.helpwords import wants_help
 from opambin.cli.jsonsummary import Summary
-from opambin.cli.verbatim import show_help, wants_help
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -68,6 +68,8 @@ def run(verb: str, args: tuple[str, ...]) -> int:
     from opambin.door import front
 
     if wants_help(args):
+        from opambin.cli.verbatim import show_help
+
         return show_help(verb)
     words = Words.of(verb, args)
     summary = Summary.open(wanted=words.json and not words.dry_run)

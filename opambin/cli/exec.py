@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from opambin.cli import door
-from opambin.cli.verbatim import Verbatim, show_help, wants_help
+from opambin.cli.helpwords import wants_help
+from opambin.cli.verbatim import Verbatim, show_help
 
 
 @click.command("exec", cls=Verbatim)

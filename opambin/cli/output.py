@@ -11,8 +11,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import click
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -46,7 +44,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Non
         _rich_table(columns, cells)
     else:
         for line in plain_lines(columns, cells):
-            click.echo(line)
+            print(line)
 
 
 def plain_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -78,13 +76,13 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 
 def print_json(content: object) -> None:
     """Print a value as JSON, in ASCII."""
-    click.echo(json.dumps(content, indent=2))
+    print(json.dumps(content, indent=2))
 
 
 def print_problems(problems: Iterable[str]) -> None:
     """Tell on standard error what was wrong with the data."""
     for problem in problems:
-        click.echo(f"opam-bin: {printable(problem)}", err=True)
+        print(f"opam-bin: {printable(problem)}", file=sys.stderr)
 
 
 def date(seconds: int, form: str = "%Y-%m-%d") -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from opambin.cli import door
+from opambin.cli.helpwords import wants_help
 from opambin.cli.jsonsummary import Summary
-from opambin.cli.verbatim import Verbatim, show_help, wants_help
+from opambin.cli.verbatim import Verbatim, show_help
 
 if TYPE_CHECKING:
     from opambin.door.creation import Made

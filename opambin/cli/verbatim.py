@@ -47,12 +47,6 @@ class Verbatim(click.Command):
                 formatter.write_dl([*self.ours.items(), ("-h, --help", "Show this message and exit.")])
 
 
-def wants_help(args: tuple[str, ...]) -> bool:
-    """Tell whether the words ask for help; what stands behind ``--`` is no option."""
-    options = args[: args.index("--")] if "--" in args else args
-    return "--help" in options or "-h" in options
-
-
 def show_help(opams: str) -> int:
     """Print the help of the command that runs, and where that of opam's is."""
     print(click.get_current_context().get_help())

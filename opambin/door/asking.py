@@ -33,13 +33,12 @@ def ask_for_plan(context: Context, command: Command) -> tuple[Plan | PlanFailed,
     The fingerprint is taken before, since another opam may change the switch right after. opam itself may
     write the state of pins when it plans; then the second plan finds nothing to write.
     """
-    threads = warmup.begin(context)
+    meanwhile = warmup.begin(context)
     asked = request.parse(command.args, context.environ)
     named = any(context.environ.get(name) for name in _VARIABLES)
     quick = not named and not asked.options & _ABOUT_SYSTEM
     plan, fingerprint = _ask(context, command, _WITHOUT if quick else {})
-    for thread in threads:  # opam may take the place of this process next, and would get their children
-        thread.join()
+    meanwhile.end()  # opam may take the place of this process next, and would get its children
     # what can't be planned without looking at the system can't be with it
     if not quick or isinstance(plan, PlanFailed) or _system_is_complete(context, plan):
         return plan, fingerprint

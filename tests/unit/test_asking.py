@@ -48,7 +48,7 @@ class FakeContext(SimpleNamespace):
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warmup, "begin", lambda _: [])
+    monkeypatch.setattr(warmup, "begin", lambda _: warmup.Warmup())
     rows = ["libthere\tamd64\tii \t"]
     monkeypatch.setattr(systempackages, "_dpkg_rows", lambda: rows)
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/dpkg-query")

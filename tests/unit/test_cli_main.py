@@ -10,7 +10,7 @@ import pytest
 from cli_runs import Cli
 
 from opambin import __version__, crash, hooks
-from opambin.cli import main as program
+from opambin.cli import program
 from opambin.cli.output import Column, counted, date, plain_lines, printable
 from opambin.errors import BadDataError, CannotRelocateError, MisuseError, OpambinError, UnavailableError
 
@@ -171,6 +171,8 @@ def test_help_loads_no_command() -> None:
         "opambin.cli",
         "opambin.cli.main",
         "opambin.collecting",
+        "opambin.cli.helpwords",
+        "opambin.cli.program",
         "opambin.errors",
         "opambin.interrupts",
     }
@@ -259,3 +261,22 @@ def test_tables_on_a_terminal_take_no_markup(
     monkeypatch.setenv("COLUMNS", "80")
     print_table([Column("PACKAGE"), Column("SIZE", right=True)], [["[red]zed[/red]", "1"]])
     assert "[red]zed[/red]" in capsys.readouterr().out
+
+
+def test_an_installation_does_not_wait_for_what_parses_other_commands(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['opam-bin', 'install', 'x']; from opambin.cli.main import run; code = run();"
+        "print('click' in sys.modules, code)"
+    )
+    environ = {"PATH": "", "HOME": str(tmp_path), "PYTHONPATH": str(REPO)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "False 4\n"
+    assert "opam is not on the PATH" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["install", "upgrade", "reinstall"])
+def test_help_of_verbs_of_opam_is_ours(cli: Cli, verb: str) -> None:
+    done = cli(verb, "x", "--help")
+    assert done.code == 0
+    assert f"Usage: opam-bin {verb} [ARGS]..." in done.out

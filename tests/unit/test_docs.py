@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from opambin.cli.main import COMMANDS, program
+from opambin.cli.program import COMMANDS, program
 from opambin.config import SETTINGS, Config
 
 TOP = Path(__file__).parents[2]
