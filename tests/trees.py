@@ -29,6 +29,17 @@ def fold(data: bytes, prefix: Path) -> bytes:
     return re.sub(re.escape(parent) + rb"/+" + re.escape(leaf) + rb"(?![A-Za-z0-9._+~-])", PLACE, data)
 
 
+def told(text: str, switch: str, prefix: Path) -> str:
+    """Spell prefix and name of a switch the same way in what opam printed, and the width of columns too.
+
+    opam 2.3 and later also name a file after a hash of the environment, which holds the prefix.
+    """
+    spelled = fold(text.encode(), prefix).decode()
+    spelled = re.sub(r"/env-[0-9a-f]{32}-", "/env-@HASH@-", spelled)
+    spelled = re.sub(rf"(?<![\w/-]){re.escape(switch)}(?![\w-])", "@SWITCH@", spelled)
+    return re.sub(r" +", " ", spelled)
+
+
 def shape(prefix: Path) -> dict[str, tuple[str, int, str]]:
     """Describe each path below a prefix but opam's own folder: kind, mode, target of links."""
     found = {}

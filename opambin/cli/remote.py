@@ -12,6 +12,7 @@ from opambin.cli.groups import Group
 from opambin.cli.output import Column, counted, print_json, print_table, printable
 from opambin.cli.remote_gc import command as gc
 from opambin.cli.remote_snapshot import command as snapshot
+from opambin.cli.remotewords import rights, values
 
 if TYPE_CHECKING:
     from opambin.remote.trial import Trial
@@ -80,7 +81,7 @@ def add(
     )
     entry = remotes_config.Configured(name, url, priority, write, trust, plain_http)
     remotes_config.add(os.environ, entry)
-    click.echo(f"Added {printable(name)}: {printable(url)} ({_rights(entry)}; {trust.describe()}).")
+    click.echo(f"Added {printable(name)}: {printable(url)} ({rights(entry)}; {trust.describe()}).")
     if mode is not Mode.UNSIGNED:
         click.echo("Which keys are trusted: opam-bin key list. Try it out: opam-bin remote check.")
 
@@ -104,12 +105,12 @@ def list_(as_json: bool) -> None:
 
     entries = configured(os.environ)
     if as_json:
-        print_json([_row(entry) for entry in entries])
+        print_json([values(entry) for entry in entries])
     elif not entries:
         click.echo("No remote is configured.")
     else:
         rows = [
-            (it.name, str(it.priority), _rights(it), it.trust.describe(), without_secrets(it.url))
+            (it.name, str(it.priority), rights(it), it.trust.describe(), without_secrets(it.url))
             for it in entries
         ]
         print_table(COLUMNS, rows)
@@ -125,7 +126,7 @@ def check(names: tuple[str, ...], as_json: bool) -> int:
     """
     trials = [(entry, _try_out(entry)) for entry in _chosen(names)]
     if as_json:
-        print_json([{**_row(entry), **asdict(trial)} for entry, trial in trials])
+        print_json([{**values(entry), **asdict(trial)} for entry, trial in trials])
     else:
         for entry, trial in trials:
             for line in report(entry, trial):
@@ -188,29 +189,6 @@ def _try_out(entry: Configured) -> Trial:
         return try_out(remote, write=entry.write)
     finally:
         remote.close()
-
-
-def _row(entry: Configured) -> dict[str, object]:
-    from opambin.remote.urls import without_secrets
-
-    return {
-        "name": entry.name,
-        "url": without_secrets(entry.url),
-        "priority": entry.priority,
-        "write": entry.write,
-        "plain_http": entry.plain_http,
-        "trust": {
-            "mode": str(entry.trust.mode),
-            "keys": list(entry.trust.keys),
-            "role": str(entry.trust.role),
-            "threshold": entry.trust.threshold,
-            "snapshot": "required" if entry.trust.snapshot else "optional",
-        },
-    }
-
-
-def _rights(entry: Configured) -> str:
-    return "read, write" if entry.write else "read"
 
 
 command.add_command(gc)

@@ -13,7 +13,7 @@ from opambin import __version__
 from opambin.cli.output import counted, print_json, printable
 
 if TYPE_CHECKING:
-    from opambin.reports.condition import Condition, StoreCondition, SwitchCondition
+    from opambin.reports.condition import Condition, RemoteCondition, StoreCondition, SwitchCondition
 
 BROKEN = 1
 """Exit code when something is broken."""
@@ -59,6 +59,7 @@ def lines(found: Condition) -> list[str]:
     if found.transparent is not None:
         here = "" if found.transparent.first else ", not on the PATH here"
         said.append(f"Transparent: {found.transparent.shim} for {found.transparent.real}{here}")
+    said += [line for remote in found.remotes for line in _remote(remote)]
     said += [f"Switch: {_switch(switch)}" for switch in found.switches if _worth_telling(switch)]
     said += [f"Note: {note}" for note in found.notes]
     for problem in found.problems:
@@ -132,6 +133,16 @@ def _hooks(found: Condition) -> list[str]:
     return [*said, f"  'opam bin': {hooks.link} ({hooks.link_state})"]
 
 
+def _remote(remote: RemoteCondition) -> list[str]:
+    from opambin.cli.remotewords import rights, standing
+    from opambin.remote.urls import without_secrets
+
+    entry = remote.entry
+    what = f"{rights(entry)}; {entry.trust.describe()}"
+    state = "can't be asked" if remote.problem else standing(remote.standing)
+    return [f"Remote: {entry.name}: {without_secrets(entry.url)} ({what})", f"  {state}"]
+
+
 def _worth_telling(switch: SwitchCondition) -> bool:
     return switch.current or bool(switch.excluded) or switch.session != "none" or bool(switch.interrupted)
 
@@ -161,5 +172,20 @@ def values(found: Condition) -> dict[str, object]:
         else {"path": str(found.root.path), "format": ".".join(map(str, found.root.format))},
         "hooks": asdict(found.hooks) if found.hooks is not None else None,
         "transparent": asdict(found.transparent) if found.transparent is not None else None,
+        "remotes": [_remote_values(remote) for remote in found.remotes],
         "switches": [asdict(switch) for switch in found.switches],
+    }
+
+
+def _remote_values(remote: RemoteCondition) -> dict[str, object]:
+    from opambin.cli import remotewords
+
+    found = remote.standing
+    return {
+        **remotewords.values(remote.entry),
+        "problem": remote.problem or None,
+        "answered": found.answered if found is not None else None,
+        "silent": found.silent if found is not None else None,
+        "silent_reason": found.reason or None if found is not None else None,
+        "dead": found is not None and found.dead,
     }

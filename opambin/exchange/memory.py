@@ -44,6 +44,26 @@ class Slots:
     complete: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What became of questions to a remote.
+
+    Attributes:
+        answered: When it last did, in seconds since 1970, to a minute; None when it never has.
+        silent: When it last did not; None when it always has.
+        reason: Why it did not.
+    """
+
+    answered: int | None = None
+    silent: int | None = None
+    reason: str = ""
+
+    @property
+    def dead(self) -> bool:
+        """Whether it did not answer the last time."""
+        return self.silent is not None and self.silent >= (self.answered or 0)
+
+
 class Memory:
     """Answers of remotes.
 
@@ -106,6 +126,14 @@ class Memory:
             return ""
         at, reason = json.loads(value)
         return str(reason) if 0 <= time.time() - at < SILENT_SECONDS else ""
+
+    def standing(self, url: str) -> Standing:
+        """Return when a remote last answered, and when and why it last did not, however long ago."""
+        state = self._get(_STATE, [url], always=True).get(url)
+        silent = self._get(_SILENT, [url], always=True).get(url)
+        answered = int(float(state.partition(b" ")[0])) if state is not None else None
+        at, reason = json.loads(silent) if silent is not None else (0, "")
+        return Standing(answered, int(at) if reason else None, str(reason))
 
     def note_silent(self, url: str, reason: str) -> None:
         """Note that a remote does not answer; with an empty reason, that it does again."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opambin.config import Config
+    from opambin.exchange.memory import Standing
     from opambin.opam.root import Root
+    from opambin.remotes_config import Configured
     from opambin.store.records import StoreSize
 
 
@@ -114,6 +116,21 @@ class TransparentCondition:
     first: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteCondition:
+    """A remote that is configured.
+
+    Attributes:
+        entry: As it is configured.
+        standing: What became of questions to it; None where there is no store that remembers.
+        problem: Why it can't be asked at all; empty when it can.
+    """
+
+    entry: Configured
+    standing: Standing | None
+    problem: str = ""
+
+
 class SessionState(StrEnum):
     """What there is of an opam session in a switch."""
 
@@ -154,6 +171,7 @@ class Condition:
         root: opam's root.
         hooks: What of us is in the root.
         transparent: The program that stands for opam; None when there is none.
+        remotes: The configured remotes, the preferred one first.
         switches: All switches of the root, the current one among them.
         problems: What is broken.
         notes: What is no fault, but good to know.
@@ -165,6 +183,7 @@ class Condition:
     root: Root | None = None
     hooks: HooksCondition | None = None
     transparent: TransparentCondition | None = None
+    remotes: list[RemoteCondition] = field(default_factory=list)
     switches: list[SwitchCondition] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

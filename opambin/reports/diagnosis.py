@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from opambin.config import load
 from opambin.errors import OpambinError
 from opambin.opam.root import Root
-from opambin.reports import holdings
+from opambin.reports import holdings, remotes
 from opambin.reports.condition import (
     Condition,
     HooksCondition,
@@ -56,6 +56,9 @@ def look(environ: Mapping[str, str], *, full: bool = False) -> Condition:
         if not found.config.enabled:
             found.notes.append("opam-bin is switched off (enabled: false)")
         found.store = _store(found, found.config.cache, full=full)
+        remotes.look(found, environ)
+        if found.remotes and found.config.offline:
+            found.notes.append("no remote is asked (offline)")
     version = _opam(found, environ)
     _root(found, environ, version)
     if found.root is not None:

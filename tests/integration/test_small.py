@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from trees import changes_problems, differences, fold, holds_prefix, lost_folders, metadata_differences, shape
+from trees import changes_problems, differences, holds_prefix, lost_folders, metadata_differences, shape, told
 
 from opambin.model import PLACEHOLDER
 
@@ -154,17 +153,6 @@ def test_opam_answers_the_same(second: Second, query: tuple[str, ...]) -> None:
     assert told(theirs.out, second.switch, second.prefix) == told(
         mine.out, second.built.switch, second.built.prefix
     )
-
-
-def told(text: str, switch: str, prefix: Path) -> str:
-    """Spell prefix and name of a switch the same way, and the width of columns too.
-
-    opam 2.3 and later also name a file after a hash of the environment, which holds the prefix.
-    """
-    spelled = fold(text.encode(), prefix).decode()
-    spelled = re.sub(r"/env-[0-9a-f]{32}-", "/env-@HASH@-", spelled)
-    spelled = re.sub(rf"(?<![\w/-]){re.escape(switch)}(?![\w-])", "@SWITCH@", spelled)
-    return re.sub(r" +", " ", spelled)
 
 
 def test_opam_has_nothing_to_do(second: Second) -> None:

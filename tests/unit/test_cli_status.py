@@ -3,16 +3,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from cli_runs import Cli, hook_fields
+from trust_samples import CI
 
 from opambin import __version__
+from opambin.exchange.memory import Memory
 from opambin.reports import diagnosis
 from opambin.session.folder import Session
 from opambin.setup.initialise import plan_init
 from opambin.setup.place import Place, own_program
+from opambin.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +76,7 @@ def test_json_keeps_its_shape(cli: Cli) -> None:
     found = cli("status", "--json", "--full").json
     assert list(found) == [
         *("version", "ok", "problems", "notes", "settings", "store", "opam", "root", "hooks"),
-        *("transparent", "switches"),
+        *("transparent", "remotes", "switches"),
     ]
     assert found["ok"] is True
     assert found["settings"][0] == {
@@ -399,3 +404,41 @@ def test_looking_changes_nothing(cli: Cli) -> None:
     }
     changed = {name for name, seen in everything().items() if before.get(name) != seen}
     assert {name for name in changed if "sqlite" not in name} <= {str(cli.cache)}
+
+
+def test_remotes_and_whether_they_answered(cli: Cli) -> None:
+    cli.fill("zed")
+    set_up(cli)
+    cli.setenv("OPAMBIN_REMOTE", "https://me:secret@cache.example.org/x http://127.0.0.1:9/ /srv/new")
+    cli.setenv("OPAMBIN_TRUSTED_KEYS", str(CI.public))
+    now = int(time.time())
+    with Store.open(cli.cache) as store:
+        memory = Memory(store.index)
+        memory.keep_state("https://cache.example.org/x", b"")
+        memory.note_silent("http://127.0.0.1:9", "no route to host")
+    first, dead, new = cli("status", "--json").json["remotes"]
+    assert (first["name"], first["url"]) == ("environment", "https://cache.example.org/x")
+    assert (first["write"], first["trust"]["mode"], first["problem"]) == (True, "any", None)
+    assert now <= first["answered"] <= now + 60
+    assert (first["silent"], first["dead"]) == (None, False)
+    assert now <= dead["silent"] <= now + 60
+    assert (dead["answered"], dead["silent_reason"], dead["dead"]) == (None, "no route to host", True)
+    assert (new["answered"], new["silent"], new["dead"]) == (None, None, False)
+    said = cli("status").out
+    assert "Remote: environment: https://cache.example.org/x (read, write; signed by one of the" in said
+    assert "secret" not in said
+    assert " s ago\nRemote: environment-2: http://127.0.0.1:9/" in said
+    assert re.search(r"\n  silent \d+ s ago: no route to host; never answered\n", said)
+    assert said.count("\n  not asked yet\n") == 1
+    cli.setenv("OPAMBIN_OFFLINE", "true")
+    assert "Note: no remote is asked (offline)" in cli("status").out
+
+
+def test_remotes_that_can_not_be_asked(cli: Cli) -> None:
+    set_up(cli)
+    cli.setenv("OPAMBIN_REMOTE", "https://cache.example.org/x")
+    (problem,) = whats(cli)
+    assert problem.startswith("remote environment: trusted keys that have to sign: 1, but only 0 can count")
+    assert "\n  can't be asked\n" in cli("status").out
+    cli.setenv("OPAMBIN_REMOTE", "nonsense")
+    assert whats(cli) == ["not a remote: 'nonsense'; a directory is named with its whole path"]
