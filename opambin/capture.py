@@ -269,6 +269,7 @@ def _meta_text(context: Context, look: Look, folder: str, name: str) -> str | No
         return None
     found = analysis.analyse(data, context.spelling, name)
     look.bound += found.bound
+    look.see_other_forms(data, name)
     engine.canonicalise(path, found, context.spelling)
     return (data if found.content is None else found.content).decode("utf-8", "surrogateescape")
 
@@ -286,7 +287,7 @@ def build_record(
     return BuildRecord(
         seconds=round(max(0.0, now - started), 3) if started is not None else 0.0,
         built_at=int(now),
-        prefix_length=len(context.prefix.encode()),
+        prefix_length=len(context.spelling.canonical),
         padded=not adopted and len(context.spelling.padded) > len(context.spelling.canonical),
         adopted=adopted,
         opam_version=opam_version,

@@ -89,7 +89,7 @@ class Context:
         """The spellings of the prefix."""
         from opambin.relocate.spelling import Spelling
 
-        return Spelling.of(self.prefix.encode())
+        return Spelling.of(os.fsencode(self.prefix))
 
     @cached_property
     def session(self) -> Session:

@@ -14,7 +14,7 @@ from opambin.model import Bound, Edit, Symbol
 from opambin.provided import BYTECODE_SUFFIXES, bytecode_alone, file_symbols
 from opambin.relocate import analysis, symbolversions
 from opambin.relocate.dynamic import needed_libraries
-from opambin.relocate.spelling import escaped
+from opambin.relocate.spelling import other_form
 
 if TYPE_CHECKING:
     from opambin.context import Context
@@ -54,6 +54,7 @@ class Look:
         imports: What its files need, from wherever.
         problem: Why no snapshot may be made of it; the first thing that was found.
         renamed: Whether its live files will get other CRCs, which must happen to all of them.
+        other_form: Finds the prefix where a part of it is written in another way, if one ever is.
     """
 
     seen: list[Seen] = field(default_factory=list)
@@ -63,6 +64,15 @@ class Look:
     imports: set[Symbol] = field(default_factory=set)
     problem: str = ""
     renamed: bool = False
+    other_form: re.Pattern[bytes] | None = None
+
+    def see_other_forms(self, data: bytes, path: str) -> None:
+        """Bind the package when the prefix may stand in ``data`` with characters written in another way."""
+        if self.other_form is not None and not analysis.informational(path):
+            found = self.other_form.search(data)
+            if found is not None:
+                reason = f"at byte {found.start()} the prefix may stand with other characters"
+                self.bound.append(Bound(path, reason))
 
     @property
     def needed(self) -> set[Symbol]:
@@ -84,10 +94,7 @@ def look_at(context: Context, files: FileList, before: PrefixIndex | None, *, ke
     Raises:
         OSError: A file can't be read.
     """
-    look = Look()
-    odd = escaped(context.spelling.canonical, ascii_only=True)
-    if odd:
-        look.bound.append(Bound(".", f"some files may hold the prefix in another form, because of {odd!r}"))
+    look = Look(other_form=other_form(context.spelling))
     links: dict[tuple[int, int], str] = {}
     for path in files.added:
         seen = Seen(path, os.lstat(f"{context.prefix}/{path}"))
@@ -122,6 +129,7 @@ def _look_at_file(context: Context, look: Look, seen: Seen, *, keep_length: bool
     data = Path(f"{context.prefix}/{seen.path}").read_bytes()
     seen.analysis = analysis.analyse(data, context.spelling, seen.path, keep_length=keep_length)
     look.bound += seen.analysis.bound
+    look.see_other_forms(data, seen.path)
     libraries = needed_libraries(data)
     versions = symbolversions.wanted(data) if libraries else {}
     for name in libraries:
@@ -154,6 +162,7 @@ def _look_at_edit(context: Context, look: Look, path: str, before: PrefixIndex |
         return
     if any(True for line in added for _ in context.spelling.respelled(line)):
         look.bound.append(Bound(path, "a line that was added spells the prefix with other slashes"))
+    look.see_other_forms(b"\n".join(added), path)
     lines = tuple(context.placeholder_text(line.decode("utf-8", "surrogateescape")) for line in added)
     look.edits.append((Edit(path, lines), new))
 

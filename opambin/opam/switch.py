@@ -55,7 +55,8 @@ class Switch:
             cwd: The current directory, when it is another one.
 
         Raises:
-            UnavailableError: There is no such switch.
+            UnavailableError: There is no such switch, or its path is not UTF-8, which neither the store nor
+                JSON can hold.
         """
         here = (cwd or Path.cwd()).resolve()
         wanted = name or environ.get("OPAMSWITCH") or _local_above(here) or root.current_switch
@@ -65,6 +66,12 @@ class Switch:
         if not (prefix / META / "switch-config").is_file():
             known = ", ".join(root.switches) or "none"
             raise UnavailableError(f"there is no switch {called} in {root.path}; known switches: {known}")
+        try:
+            str(prefix).encode()
+        except UnicodeEncodeError:
+            raise UnavailableError(
+                f"the path of switch {called} is not UTF-8; opam alone can use it"
+            ) from None
         return cls(root, called, prefix)
 
     @property

@@ -77,6 +77,26 @@ def escaped(prefix: bytes, *, ascii_only: bool = False) -> str:
     return "".join(sorted(odd))
 
 
+def other_form(spelling: Spelling) -> re.Pattern[bytes] | None:
+    """Return what finds the prefix with one of its characters written in another way.
+
+    That is its beginning, followed by anything but the character itself.
+
+    Returns:
+        None when no character of the prefix is ever written otherwise.
+    """
+    odd = escaped(spelling.canonical, ascii_only=True)
+    if not odd:
+        return None
+    forms = []
+    for spelled in (spelling.canonical, spelling.padded):
+        text = spelled.decode("utf-8", "surrogateescape")
+        at = min(text.index(char) for char in odd)
+        head, char = (part.encode("utf-8", "surrogateescape") for part in (text[:at], text[at]))
+        forms.append(re.escape(head) + b"(?!" + re.escape(char) + b")")
+    return re.compile(b"|".join(forms))
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A place where a prefix stands.

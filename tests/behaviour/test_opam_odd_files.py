@@ -50,6 +50,10 @@ ln -s /etc/passwd to-outside
 ln -s 'a
 newline' to-newline
 """
+OTHERWISE = r"""set -eu
+mkdir "$1/lib/$2"
+printf 'let x = "%s"' "$1" | LC_ALL=C sed 's/\o303\o251/\\195\\169/' > "$1/lib/$2/x"
+"""
 OTHER_SLASHES = "other=$(dirname $1)//$(basename $1)"
 CONFIG = rf"""build: [["sh" "-c" "{tiny.SAY}; {OTHER_SLASHES}
   printf 'opam-version: \"2.0\"\nvariables {{ x: \"%s\" }}\n' $other > config.config" "--" prefix]]
@@ -65,7 +69,7 @@ install: ["sh" "-c" "{OTHER_SLASHES}; echo $other/lib >> $1/share/edited/x.conf"
 def odd_root(opam_program: str, short_folder: Path) -> World:
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     packages = {"config.1": CONFIG, "edited.1": EDITED, "edit.1": EDIT}
-    for name, script in ("fair", FAIR), ("odd", ODD):
+    for name, script in ("fair", FAIR), ("odd", ODD), ("otherwise", OTHERWISE):
         (folder / f"{name}.sh").write_text(script)
         packages[f"{name}.1"] = (
             f'build: ["sh" "-c" "{tiny.SAY}"]\ninstall: ["sh" "{folder}/{name}.sh" prefix name]\n'
@@ -136,3 +140,18 @@ def test_a_prefix_with_other_slashes_in_what_opam_records_or_others_own_binds(
     other = world.empty_switch(f"elsewhere-{name}")
     world.opam_bin("install", "--switch", other.name, name)
     assert world.built.count(f"{name}.1") == 2
+
+
+def test_a_prefix_that_is_not_ascii_binds_only_what_writes_it_in_another_way(odd_root: World) -> None:
+    """Nothing could be captured there: the reason was no file, and made a bad manifest."""
+    world = dataclasses.replace(odd_root, number=4)
+    folder = world.folder / "jos\u00e9"
+    folder.mkdir()
+    world.opam("switch", "create", str(folder), "--empty")
+    world.opam("install", "--switch", str(folder), "fair", "otherwise")
+    assert r"195\169" in (folder / "_opam/lib/otherwise/x").read_text()
+    plain = world.empty_switch("plain")
+    told = world.opam_bin("install", "--switch", "plain", "fair", "otherwise").text
+    assert "bound to the prefix it was built at by lib/otherwise/x" in told
+    assert (world.built.count("fair.1"), world.built.count("otherwise.1")) == (1, 2)
+    assert tree(plain, "fair") == tree(folder / "_opam", "fair")

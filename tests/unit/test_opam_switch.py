@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -169,6 +170,15 @@ def test_finding_a_switch(
 def test_unknown_switch_lists_the_known_ones(root: Root) -> None:
     with pytest.raises(UnavailableError, match=r"no switch six.*five, four"):
         Switch.open(root, "six", {})
+
+
+def test_a_path_that_is_not_utf8_is_left_to_opam(root: Root, tmp_path: Path) -> None:
+    """It ended in an internal error at the first look into the store."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    (folder / "_opam/.opam-switch").mkdir(parents=True)
+    (folder / "_opam/.opam-switch/switch-config").write_text("")
+    with pytest.raises(UnavailableError, match="is not UTF-8; opam alone"):
+        Switch.open(root, str(folder), {})
 
 
 def test_state_and_config(five: Switch) -> None:

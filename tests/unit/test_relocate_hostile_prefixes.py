@@ -13,7 +13,7 @@ from test_relocate_analysis import bytecode_program
 from opambin.errors import CannotRelocateError
 from opambin.relocate.analysis import analyse
 from opambin.relocate.rendering import longest_prefix, render
-from opambin.relocate.spelling import Spelling, escaped, pad
+from opambin.relocate.spelling import Spelling, escaped, other_form, pad
 from opambin.relocate.unmarshal import read_value
 
 if TYPE_CHECKING:
@@ -143,6 +143,27 @@ def test_a_bytecode_program_finds_its_interpreter(there: bytes, tmp_path: Path) 
 def test_characters_that_are_written_in_other_ways(prefix: bytes, odd: str, in_texts: str) -> None:
     assert escaped(prefix) == odd
     assert escaped(prefix, ascii_only=True) == in_texts
+
+
+@pytest.mark.parametrize(
+    ("prefix", "data", "found"),
+    [
+        pytest.param("/home/jos\u00e9/sw", "x=/home/jos\u00e9/sw".encode(), False, id="as it is"),
+        pytest.param("/home/jos\u00e9/sw", rb'"/home/jos\195\169/sw"', True, id="OCaml string"),
+        pytest.param("/home/jos\u00e9/sw", rb"/home/jos%C3%A9/sw", True, id="address"),
+        pytest.param("/home/jos\u00e9/sw", b"/home/other", False, id="another path"),
+        pytest.param("/home/me/a b", rb"/home/me/a\ b/lib", True, id="space in a script"),
+        pytest.param("/home/me/a b", b"'/home/me/a b/lib'", False, id="space in quotes"),
+        pytest.param("/home/me/a b", pad(b"/home/me/a b").replace(b" ", rb"\ "), True, id="padded"),
+        pytest.param("/home/me/a b", pad(b"/home/me/a b"), False, id="padded, as it is"),
+        pytest.param("/home/me/ab", b"/home/me/a\\b", False, id="plain prefix"),
+    ],
+)
+def test_a_prefix_with_characters_written_in_another_way_is_seen(
+    prefix: str, data: bytes, found: bool
+) -> None:
+    pattern = other_form(Spelling.of(prefix.encode()))
+    assert bool(pattern and pattern.search(data)) is found
 
 
 RESPELLED = b"/home/me/.opam//5.1"
