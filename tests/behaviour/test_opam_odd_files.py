@@ -122,6 +122,7 @@ def test_remotes_and_moves_keep_it_but_for_what_others_must_not_trust(odd_root: 
     assert "odd.1 stays here: others would refuse it: 'lib/odd/a\\nnewline' has control characters" in told
     elsewhere.opam_bin("install", "--switch", "the-fourth", "fair")
     assert elsewhere.built == []
+    builder.opam_bin("remote", "remove", "team")
     assert tree(fourth, "fair") == tree(third, "fair")
     elsewhere.opam_bin("clone", "third", "fifth")
     for name in ("odd", "fair"):
