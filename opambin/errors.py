@@ -45,7 +45,7 @@ class BadDataError(OpambinError):
         self.observed = observed
         message = f"{what}: {problem}"
         if expected is not None:
-            message += f" (expected {expected}, found {observed})"
+            message += f" (expected {expected}{'' if observed is None else f', found {observed}'})"
         super().__init__(message)
 
 

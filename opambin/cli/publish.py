@@ -83,7 +83,7 @@ def command(target: str, packages: tuple[str, ...], as_json: bool, **given: Any)
     if as_json:
         print_json(values(report, place.shown))
     else:
-        for line in lines(report, place.shown, dry_run=options.dry_run):
+        for line in lines(report, place.shown, dry_run=options.dry_run, signed=options.signed is not None):
             click.echo(printable(line))
     if report.findings:
         from opambin.publish.archiving import stopped
@@ -165,6 +165,11 @@ def _policy(given: Mapping[str, Any]) -> Policy:
     pairs = dict(text.partition("=")[::2] for text in given["licence"])
     if bad := [name for name, value in pairs.items() if not (name and value)]:
         raise MisuseError(f"--licence {bad[0]}: not PACKAGE=EXPRESSION")
+    for name, value in pairs.items():
+        if problem := licences.unreadable(value):
+            raise MisuseError(f"--licence {name}={value}: {problem}")
+        if words := licences.in_words(value):
+            raise MisuseError(f"--licence {name}={value}: {words!r} is no SPDX identifier")
     path, unknown = given["licence_policy"], given["unknown_licences"]
     policy = licences.load(Path(path) if path else None)
     policy = policy.with_options(
@@ -193,7 +198,7 @@ def _now() -> int:
     return int(text) if text else int(time.time())
 
 
-def lines(report: Report, place: str, *, dry_run: bool) -> list[str]:
+def lines(report: Report, place: str, *, dry_run: bool, signed: bool = False) -> list[str]:
     """Sum a publication up for people."""
     from opambin.summary import data_size
 
@@ -213,7 +218,8 @@ def lines(report: Report, place: str, *, dry_run: bool) -> list[str]:
     told += [f"  left out: {row.name}.{row.version}: {row.reason}" for row in found.left_out]
     told += [f"  missing: {text}" for text in report.missing]
     if report.changed and not dry_run:
-        told += [f"  for users: opam repository add NAME {found.base_url}"]
+        how = f"what opam-bin tuf trust {place} --url {found.base_url} prints"
+        told.append(f"  for users: {how if signed else f'opam repository add NAME {found.base_url}'}")
     return told
 
 

@@ -106,8 +106,10 @@ def beginning(root: Path | None, anchors: Sequence[str], quorum: int | None) -> 
     Raises:
         MisuseError: They contradict each other, or an anchor is none.
         UnavailableError: The file can't be read.
+        BadDataError: It holds no root.
     """
     from opambin.publish.signed.anchors import Anchors
+    from opambin.publish.signed.metafolder import parse_root
     from opambin.publish.signed.verifying import Start
 
     if root is not None and anchors:
@@ -117,9 +119,11 @@ def beginning(root: Path | None, anchors: Sequence[str], quorum: int | None) -> 
         return Start(anchors=found)
     try:
         with root.open("rb") as stream:
-            return Start(stream.read(MAX_ROOT_BYTES))
+            data = stream.read(MAX_ROOT_BYTES)
     except OSError as error:
         raise UnavailableError(f"{root}: {error.strerror}") from error
+    parse_root(data, str(root))
+    return Start(data)
 
 
 def now() -> datetime:

@@ -150,28 +150,56 @@ def judge(policy: Policy, name: str, licences: Sequence[str]) -> Judgement:
         name: Of the package.
         licences: What its definition declares; several of them all apply.
     """
-    wanted = [text.strip() for text in licences if text.strip()]
-    if not wanted and name in policy.packages:
-        wanted = [policy.packages[name]]
-    texts = [policy.aliases.get(text.lower(), text) for text in wanted]
-    shown = " AND ".join(f"({text})" if " " in text and len(texts) > 1 else text for text in texts)
-    if not texts:
-        return _unknown(policy, licences, "", "its definition names no licence")
-    try:
-        parsed = _read(shown)
-    except ValueError as error:
-        return _unknown(policy, licences, "", f"its licence can't be read ({shown}): {error}")
-    verdicts = _verdict(policy, parsed)
+    shown = _joined(policy, licences)
+    if name in policy.packages and _leaves_open(policy, shown):
+        shown = _joined(policy, [policy.packages[name]])
+    problem = unreadable(shown)
+    if problem:
+        return _unknown(policy, licences, "", problem, _NAME_IT)
+    verdicts = _verdict(policy, _read(shown))
     if "denied" in verdicts:
         return Judgement(tuple(licences), shown, f"its licence is not to be published: {shown}")
     if "unknown" in verdicts:
-        return _unknown(policy, licences, shown, f"its licence is in no list of the policy: {shown}")
+        remedy = _NAME_IT if in_words(shown) else "allow it with --allow-licence SPDX"
+        problem = f"its licence is in no list of the policy: {shown}"
+        return _unknown(policy, licences, shown, problem, remedy)
     return Judgement(tuple(licences), shown)
 
 
-def _unknown(policy: Policy, licences: Sequence[str], shown: str, problem: str) -> Judgement:
-    remedy = "name it with --licence NAME=EXPRESSION, or publish it with --unknown-licences allow"
-    return Judgement(tuple(licences), shown, "" if policy.unknown else f"{problem}; {remedy}")
+def _leaves_open(policy: Policy, text: str) -> bool:
+    """Tell whether a definition does not say in SPDX's terms what the licence is; then the publisher may."""
+    return bool(unreadable(text)) or (_verdict(policy, _read(text)) == "unknown" and bool(in_words(text)))
+
+
+def in_words(text: str) -> str:
+    """Return the part of an expression that is words of somebody's own; empty when all are identifiers."""
+    keys = (str(symbol.key) for symbol in _licensing().license_symbols(_read(text), decompose=True))
+    return next((key for key in keys if " " in key), "")
+
+
+def _joined(policy: Policy, licences: Sequence[str]) -> str:
+    """Return one expression for several licences that all apply."""
+    texts = [policy.aliases.get(text.strip().lower(), text.strip()) for text in licences if text.strip()]
+    return " AND ".join(f"({text})" if " " in text and len(texts) > 1 else text for text in texts)
+
+
+def unreadable(text: str) -> str:
+    """Say why a text is no SPDX expression; empty when it is one."""
+    if not text:
+        return "its definition names no licence"
+    try:
+        _read(text)
+    except ValueError as error:
+        return f"its licence can't be read ({text}): {error}"
+    return ""
+
+
+def _unknown(policy: Policy, licences: Sequence[str], shown: str, problem: str, remedy: str) -> Judgement:
+    found = "" if policy.unknown else f"{problem}; {remedy}, or publish it with --unknown-licences allow"
+    return Judgement(tuple(licences), shown, found)
+
+
+_NAME_IT = "say what it is with --licence NAME=EXPRESSION"
 
 
 @cache

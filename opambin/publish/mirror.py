@@ -284,6 +284,8 @@ def _mine(folder: Path, name: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     about = folder / ABOUT
+    if folder.exists() and not folder.is_dir():
+        raise MisuseError(f"{folder} is no folder: name an empty or new one")
     if folder.exists() and any(folder.iterdir()):
         before = about.read_text("utf-8").strip() if about.is_file() else None
         if before is None:

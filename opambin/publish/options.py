@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFINITIONS = 1
 """Version of what :mod:`opambin.publish.definition` writes; a higher one lets all be written again."""
-_URL = re.compile(r"(?:https?://[^\s/?#\"\\%{}]+|file:/)(?:/[^\s/?#\"\\%{}]+)*")
+_URL = re.compile(r"(?:https?://[^\s/?#\"\\%{}]+|file://)(?:/[^\s/?#\"\\%{}]+)*")
 _MAX_URL = 1000
 
 

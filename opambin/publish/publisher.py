@@ -57,6 +57,8 @@ def place_of(target: str, environ: Mapping[str, str]) -> Place:
     Raises:
         MisuseError: Nothing can be published there.
     """
+    if not target:
+        raise MisuseError("name a folder or a URL to publish to")
     owner = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
     if target.startswith(_RSYNC):
         address = target if target.startswith("rsync://") else target.removeprefix(_RSYNC)

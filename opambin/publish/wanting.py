@@ -19,13 +19,20 @@ def wanted(candidates: Sequence[Candidate], asked: Asked) -> list[Candidate]:
     """Return what was asked for, the newest first.
 
     Raises:
-        MisuseError: Something that was named has no snapshot.
+        MisuseError: Something that was named has no snapshot, or nothing has.
     """
     found = newest_first(candidates)
     if asked.snapshots is not None:
         found = [candidate for candidate in found if candidate.identity in asked.snapshots]
+    if not found:
+        raise MisuseError(
+            "there is nothing to publish: nothing of it has been captured; `opam install` with the hooks of "
+            "`opam-bin init` does that, and so does `opam-bin capture`"
+        )
     if asked.only:
         found = matching(found, asked.only)
+        if not found:
+            raise MisuseError(f"--only {' --only '.join(asked.only)}: no snapshot fits; see `opam-bin list`")
     if not asked.names:
         return found
     picked = []

@@ -115,6 +115,11 @@ def test_a_dry_run_says_what_would_stop_it(cli: Cli, tmp_path: Path) -> None:
         pytest.param(("mystery",), 2, "mystery.1 can't be published", id="named and refused"),
         pytest.param(("nobody",), 2, "nobody is not among the snapshots", id="not there"),
         pytest.param(("--licence", "mystery"), 2, "not PACKAGE=EXPRESSION", id="half a licence"),
+        pytest.param(("--licence", "mystery=GPL AND"), 2, "can't be read (GPL AND)", id="unreadable licence"),
+        pytest.param(
+            ("--licence", "mystery=of my own"), 2, "is no SPDX identifier", id="words for a licence"
+        ),
+        pytest.param(("--only", "nosuch.*"), 2, "--only nosuch.*: no snapshot fits", id="nothing fits"),
         pytest.param(("--licence-policy", "/no/such"), 3, "can't be read", id="no policy"),
         pytest.param(("--base-url", "ftp://x"), 2, "not a base URL", id="URL"),
         pytest.param(("--private", "zarith"), 3, "must not leave your machine", id="private"),
@@ -129,6 +134,32 @@ def test_what_is_refused(cli: Cli, tmp_path: Path, args: tuple[str, ...], code: 
     assert done.code == code, done.out + done.err
     assert words in done.err
     assert not (tmp_path / "repo/index.tar.gz").exists()
+
+
+def test_a_licence_that_can_not_be_read_is_replaced_by_the_publishers_word(cli: Cli, tmp_path: Path) -> None:
+    """--licence counted only for packages that name none, and was recommended for all."""
+    with Store.open(cli.cache) as store:
+        Samples(store).add("odd.1", opam=UNLICENSED.replace("synopsis", 'license: "of my own"\nsynopsis', 1))
+    args = ("publish", str(tmp_path / "repo"), "--base-url", URL, "--json")
+    left = {it["package"]: it["reason"] for it in cli(*args).json["left_out"]}
+    assert "in no list of the policy: of my own" in left["odd.1"]
+    assert "--licence NAME=EXPRESSION" in left["odd.1"]
+    assert "odd.1" in cli(*args, "--licence", "odd=MIT").json["added"]
+
+
+def test_where_nothing_is_named_and_nothing_is_there(cli: Cli, tmp_path: Path) -> None:
+    assert (cli("publish", "", "--base-url", URL).code, cli("publish", "").code) == (2, 2)
+    cli.setenv("OPAMBIN_CACHE", str(tmp_path / "none"))
+    with Store.open(tmp_path / "none"):
+        pass
+    done = cli("publish", str(tmp_path / "repo"), "--base-url", URL)
+    assert (done.code, "there is nothing to publish" in done.err) == (2, True)
+
+
+def test_a_folder_may_be_served_as_it_is(cli: Cli, tmp_path: Path) -> None:
+    """file:///… was refused as a base URL, though it is what a folder gets by default."""
+    done = cli("publish", str(tmp_path / "repo"), "--base-url", f"file://{tmp_path}/repo", "--json")
+    assert done.json["base_url"] == f"file://{tmp_path}/repo"
 
 
 def test_a_bad_time(cli: Cli, tmp_path: Path) -> None:

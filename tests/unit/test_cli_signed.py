@@ -201,7 +201,7 @@ def test_two_publishers(cli: Cli, published: Publisher, tmp_path: Path) -> None:
             ["init", "SITE", "--root-key", "SITE/repo"], "holds no key of opam-bin", id="no key at all"
         ),
         pytest.param(["install", "SITE", "/nowhere"], "No such file", id="no draft"),
-        pytest.param(["status", "/nowhere"], "opam-bin tuf init", id="no repository"),
+        pytest.param(["status", "/nowhere"], "does not exist", id="no repository"),
         pytest.param(["undelegate", "SITE", "nobody"], "nothing is delegated", id="no such publisher"),
     ],
 )
@@ -283,6 +283,58 @@ def test_published_with_keys_or_not_at_all(cli: Cli, published: Publisher, tmp_p
     done = cli("publish", "http://127.0.0.1:9/opam", "--sign-with", key)
     assert done.code == 2
     assert "opam-bin tuf upload DIR http://127.0.0.1:9/opam" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(("status", "{}/none"), "{}/none does not exist", id="status of nothing"),
+        pytest.param(("trust", "{}/none"), "{}/none does not exist", id="trust in nothing"),
+        pytest.param(("rotate", "{}/none"), "{}/none does not exist", id="keys of nothing"),
+        pytest.param(("sign", "{}/file"), "{}/file is no folder", id="a file"),
+        pytest.param(("status", "{}"), "no opam repository", id="another folder"),
+        pytest.param(("trust", "{}/site", "--name", "a b"), "not a name for a repository", id="two words"),
+        pytest.param(("trust", "{}/site", "--url", "x/y"), "not a base URL", id="no URL"),
+        pytest.param(
+            ("rotate", "{}/site", "--threshold", "root=2"), "root: 2 of 1 keys can't sign", id="threshold"
+        ),
+        pytest.param(
+            ("delegate", "{}/site", "friend", "lib"), "friend: no key is left or given", id="no keys"
+        ),
+        pytest.param(("upload", "{}/site", ""), "name a folder or a URL", id="to nowhere"),
+    ],
+)
+@pytest.mark.usefixtures("published")
+def test_what_can_not_be_is_said(cli: Cli, tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    (tmp_path / "file").write_text("x")
+    done = cli("tuf", *(word.format(tmp_path) for word in words))
+    assert done.code == 2
+    assert says.format(tmp_path) in done.err
+
+
+def test_a_root_that_is_none(cli: Cli, published: Publisher) -> None:
+    """The repository was said to be damaged, not the file that was given for its root."""
+    done = cli("verify-repo", str(published.folder), "--root", f"{published.folder}/tuf/timestamp.json")
+    assert done.code == 3
+    assert f"{published.folder}/tuf/timestamp.json: not the metadata of a root" in done.err
+
+
+def test_a_mirror_in_a_file(cli: Cli, published: Publisher, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    done = cli(
+        "mirror", str(published.folder), str(tmp_path / "file"), "--root", f"{published.folder}/tuf/root.json"
+    )
+    assert (done.code, done.err) == (2, f"opam-bin: {tmp_path}/file is no folder: name an empty or new one\n")
+
+
+def test_what_is_longer_than_signed_is_told_without_what_is_not_known(cli: Cli, published: Publisher) -> None:
+    """It said: found None."""
+    site = str(published.folder)
+    with (published.folder / "index.html").open("ab") as stream:
+        stream.write(b"more")
+    done = cli("verify-repo", site, "--root", f"{site}/tuf/root.json")
+    assert done.code == 3
+    assert "index.html: tampered: longer than what was signed (expected 16)" in done.err
 
 
 def test_uploaded(cli: Cli, published: Publisher, tmp_path: Path) -> None:

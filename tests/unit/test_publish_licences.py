@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import tarfile
 from dataclasses import replace
 from io import BytesIO
@@ -145,3 +146,20 @@ def test_licence_files_of_a_source(tmp_path: Path) -> None:
 
 def test_an_empty_policy_allows_nothing() -> None:
     assert judge(Policy(), "x", ["MIT"]).problem
+
+
+@pytest.mark.parametrize(
+    ("licences", "counts"),
+    [
+        pytest.param([], True, id="none"),
+        pytest.param(["(("], True, id="does not parse"),
+        pytest.param(["as you like it"], True, id="words"),
+        pytest.param(["MIT AND as you like it"], True, id="words beside an identifier"),
+        pytest.param(["Foo-1"], False, id="an identifier that no list has"),
+        pytest.param(["CC-BY-NC-4.0"], False, id="denied"),
+        pytest.param(["OCamlPro Non-Commercial License"], False, id="denied by its words"),
+    ],
+)
+def test_where_the_publishers_word_counts(licences: list[str], *, counts: bool) -> None:
+    named = dataclasses.replace(POLICY, packages={"x": "MIT"})
+    assert (judge(named, "x", licences).problem == "") is counts

@@ -134,4 +134,4 @@ def renew(root: Path, signed: Signed | None = None) -> PagesWritten | None:
 
 
 def _unwritable(folder: Path, error: OSError) -> UnavailableError:
-    return UnavailableError(f"the pages in {folder} can't be written: {error}")
+    return UnavailableError(f"the pages in {folder} can't be written: {error.strerror or error}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import MisuseError
+from opambin.publish.signed.keys import threshold_problem
 from opambin.publish.signed.profile import (
     DAYS_FIELD,
     LIFETIMES,
@@ -97,9 +98,8 @@ def _role(wish: Delegation, before: DelegatedRole | None) -> DelegatedRole:
     ids = [key.keyid for key in wish.keys] or (list(before.keyids) if before else [])
     threshold = wish.threshold if wish.keys or before is None else before.threshold
     if not 1 <= threshold <= len(set(ids)):
-        raise MisuseError(
-            f"{wish.publisher}: {threshold} of {len(set(ids))} keys can't be; give its keys with --key"
-        )
+        problem = threshold_problem(threshold, len(set(ids)))
+        raise MisuseError(f"{wish.publisher}: {problem}; give its keys with --key")
     if not names:
         raise MisuseError(f"{wish.publisher}: name the packages")
     return DelegatedRole(wish.publisher, ids, threshold, True, patterns)

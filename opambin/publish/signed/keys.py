@@ -39,6 +39,13 @@ def key_name(key: Key) -> str:
     return f"{name} ({shown}…)" if isinstance(name, str) and name.isprintable() and name else f"{shown}…"
 
 
+def threshold_problem(threshold: int, keys: int) -> str:
+    """Say why a role can't have a threshold."""
+    if keys == 0:
+        return "no key is left or given; at least one must sign"
+    return f"{threshold} of {keys} keys can't sign; a threshold is from 1 to the number of keys"
+
+
 def metadata_key(key: PublicKey) -> SSlibKey:
     """Return a public key as it stands in metadata."""
     from securesystemslib.signer import SSlibKey

@@ -41,10 +41,12 @@ class MetadataFolder:
 
         Raises:
             UnavailableError: There is none.
+            MisuseError: The folder is no repository.
             BadDataError: It can't be read.
         """
         versions = self.versions(TopRole.ROOT)
         if not versions:
+            check_parent(self.path.parent)
             raise UnavailableError(
                 f"{self.path.parent} has no keys yet: opam-bin tuf init {self.path.parent} gives it some"
             )
@@ -152,10 +154,15 @@ def render(metadata: Metadata[Any]) -> bytes:
 
 
 def check_parent(repository: Path) -> None:
-    """Refuse what is no opam repository.
+    """Refuse what is no published repository.
 
     Raises:
         MisuseError: It is none.
     """
+    if not repository.is_dir():
+        what = "is no folder" if repository.exists() else "does not exist"
+        raise MisuseError(f"{repository} {what}: name one that opam-bin publish has made")
     if not (repository / "repo").is_file():
-        raise MisuseError(f"{repository} is no opam repository (it has no file repo)")
+        raise MisuseError(
+            f"{repository} is no opam repository (it has no file repo): opam-bin publish makes one"
+        )

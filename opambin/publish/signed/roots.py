@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opambin.errors import MisuseError
-from opambin.publish.signed.keys import key_name
+from opambin.publish.signed.keys import key_name, threshold_problem
 from opambin.publish.signed.profile import DAYS_FIELD, LIFETIMES, SPEC_VERSION, TopRole, expiry
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _check(root: Root) -> None:
     for name in TopRole:
         role = root.roles[name]
         if not 1 <= role.threshold <= len(role.keyids):
-            problems.append(f"{name}: {role.threshold} of {len(role.keyids)} keys can't be")
+            problems.append(f"{name}: {threshold_problem(role.threshold, len(role.keyids))}")
         if not 1 <= lifetime(root, name) <= MAX_DAYS or lifetime(root, name) != role.unrecognized_fields.get(
             DAYS_FIELD
         ):

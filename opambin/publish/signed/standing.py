@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from opambin.errors import MisuseError
+from opambin.publish.options import checked_url
 from opambin.publish.signed.anchors import root_fingerprints
 from opambin.publish.signed.delegating import delegated_names, publishers
 from opambin.publish.signed.keys import key_name
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from tuf.api.metadata import Metadata, Root, Targets
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")  # other names opam refuses, or a shell takes apart
 VALIDATION = (
     '["opam-bin" "verify-update" "--anchors" anchors "--quorum" quorum "--repo" repo '
     '"--patch" {incremental} patch {incremental} "--dir" {!incremental} dir {!incremental}]'
@@ -115,11 +119,14 @@ def instructions(repository: Path, url: str | None, name: str, *, partial: bool 
 
     Raises:
         UnavailableError: The repository has no keys.
+        MisuseError: opam knows no such names or URLs.
     """
+    if not _NAME.fullmatch(name):
+        raise MisuseError(f"not a name for a repository: {name!r:.100} (letters, digits, - and _)")
     folder = MetadataFolder(repository)
     data = folder.bytes_of(f"{folder.root().signed.version}.root.json")
     prints, quorum = root_fingerprints(data, str(repository))
-    address = url or "URL"
+    address = checked_url(url) if url else "URL"
     anchors = " ".join(prints)
     flags = " ".join(f"--anchor {it}" for it in prints) + " --partial" * partial
     command = VALIDATION.removesuffix("]") + ' "--partial"' * partial + "]"
