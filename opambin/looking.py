@@ -95,6 +95,8 @@ def look_at(context: Context, files: FileList, before: PrefixIndex | None, *, ke
         OSError: A file can't be read.
     """
     look = Look(other_form=other_form(context.spelling))
+    if os.path.islink(context.prefix):  # noqa: PTH114 - the text that opam knows
+        look.problem = f"{context.prefix} is a symbolic link, and builds may have named what it leads to"
     links: dict[tuple[int, int], str] = {}
     for path in files.added:
         seen = Seen(path, os.lstat(f"{context.prefix}/{path}"))

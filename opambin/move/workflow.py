@@ -169,6 +169,10 @@ def plan_entry(context: Context, wanted: Wanted) -> Entry:
     new, old = str(prefix), context.prefix
     if Path(wanted.new).name == LOCAL and "/" in wanted.new:
         raise MisuseError(f"give the folder that {LOCAL} shall be in: {Path(wanted.new).parent}")
+    if os.path.islink(old):  # noqa: PTH114 - the text that opam knows
+        raise MisuseError(
+            f"{old} is a symbolic link, and files may name what it leads to: put the folder there"
+        )
     odd = sorted(set(escaped(os.fsencode(new))) - set(old))
     if not wanted.new or odd:
         why = f": scripts and makefiles could not name {new}, because of {odd[0]!r}" if odd else ""

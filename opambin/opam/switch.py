@@ -218,14 +218,10 @@ def locate(root: Path, name: str, cwd: Path) -> tuple[str, Path]:
     if "/" not in name and not name.startswith("."):
         return name, root / name
     folder = (cwd / name).resolve()
-    link = folder / LOCAL
-    if link.is_symlink():
-        target = link.resolve()
-        if target.parent == root:
-            return target.name, target
-        if target.name == LOCAL:
-            folder = target.parent
-    return str(folder), folder / LOCAL
+    prefix = (folder / LOCAL).resolve()
+    if prefix.parent == root:
+        return prefix.name, prefix
+    return str(prefix.parent if prefix.name == LOCAL else folder), prefix
 
 
 def _local_above(cwd: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -63,3 +64,44 @@ def test_what_is_bound_to_a_prefix_comes_back_there(asking: World) -> None:
     assert asking.run(str(asking.prefix("first") / "bin/logical"), code=None).out.strip() == str(
         asking.prefix("first")
     )
+
+
+def test_a_local_switch_that_lies_elsewhere_has_the_path_that_opam_resolves(
+    asking: World, tmp_path: Path
+) -> None:
+    """Its files name where the link leads; they were looked for under the link, and nothing was found."""
+    world = dataclasses.replace(asking, number=1)
+    project, disk = tmp_path / "project", tmp_path / "disk"
+    project.mkdir()
+    world.opam("switch", "create", str(project), "--empty")
+    (project / "_opam").rename(disk)
+    (project / "_opam").symlink_to(disk)
+    world.opam("install", "--switch", str(project), "told", "physical")
+    told = world.opam_bin(
+        "relocatable", "--switch", str(project), "told", "physical", "--json", code=None
+    ).out
+    assert {row["package"]: row["movable"] for row in json.loads(told)} == {
+        "told.1": "limited",
+        "physical.1": "bound",
+    }
+    refused = world.opam_bin("clone", str(project), str(tmp_path / "copy"), code=None)
+    assert refused.code != 0
+    assert "bin/physical (physical.1)" in refused.err
+    world.opam("remove", "--switch", str(project), "physical")
+    (tmp_path / "copy").mkdir()
+    world.opam_bin("clone", str(project), str(tmp_path / "copy"))
+    said = Path(world.run(str(tmp_path / "copy/_opam/bin/told"), code=None).out.strip())
+    assert said.resolve() == tmp_path / "copy/_opam"
+
+
+def test_nothing_is_captured_or_moved_where_opam_does_not_resolve_a_link(asking: World) -> None:
+    """opam calls such a prefix by the link; ``pwd -P`` by what it leads to, which nobody looked for."""
+    world = dataclasses.replace(asking, number=2)
+    prefix = world.empty_switch("linked")
+    elsewhere = world.folder / "linked-elsewhere"
+    prefix.rename(elsewhere)
+    prefix.symlink_to(elsewhere)
+    told = world.opam("install", "--switch", "linked", "tree").text
+    assert f"tree.2 was not captured: {prefix} is a symbolic link" in told
+    refused = world.opam_bin("clone", "linked", "copy", code=2).err
+    assert f"{prefix} is a symbolic link" in refused

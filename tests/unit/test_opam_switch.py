@@ -72,6 +72,11 @@ def root(tmp_path: Path) -> Root:
     (tmp_path / "linked" / "_opam").symlink_to(path / "four")
     (tmp_path / "relinked" / "sub").mkdir(parents=True)
     (tmp_path / "relinked" / "_opam").symlink_to(tmp_path / "project" / "_opam")
+    scratch = tmp_path / "disk" / "sw" / ".opam-switch"
+    scratch.mkdir(parents=True)
+    (scratch / "switch-config").write_text(CONFIG)
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "_opam").symlink_to(tmp_path / "disk" / "sw")
     (path / "config").write_text(ROOT_CONFIG.replace("{folder}", str(tmp_path / "project")))
     return Root.open(path)
 
@@ -152,6 +157,7 @@ def test_opam_and_format(tmp_path: Path, version: str, opam: tuple[int, ...], wo
             None, {}, "relinked/sub", ("{}/project", "project/_opam"), id="link to a local one, above"
         ),
         pytest.param(None, {}, "linked", ("four", "root/four"), id="link to a global one"),
+        pytest.param(None, {}, "scratch", ("{}/scratch", "disk/sw"), id="link to any folder"),
         pytest.param(".", {}, "project", ("{}/project", "project/_opam"), id="dot"),
         pytest.param("./project/", {}, ".", ("{}/project", "project/_opam"), id="folder"),
         pytest.param(None, {"OPAMSWITCH": ""}, ".", ("five", "root/five"), id="global"),
