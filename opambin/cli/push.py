@@ -65,9 +65,12 @@ def command(
     from dataclasses import replace
 
     from opambin.cli.keep import prefix_of
+    from opambin.errors import MisuseError
     from opambin.exchange import opening, selection
     from opambin.trust.statement import Channel
 
+    if wait and any((packages, switches, everything, key, unsigned, channel, dry_run, as_json)):
+        raise MisuseError("--wait pushes what waits: with it go --remote, --closure and --include-…")
     include = frozenset(doubt for doubt in selection.Doubt if options.get(f"include_{doubt}"))
     prefixes = tuple(prefix_of(name) for name in switches)
     wanted = selection.Wanted(packages, prefixes, everything, options["closure"], include)
