@@ -68,7 +68,7 @@ def quote_for_fish(word: str) -> str:
 def calling_shell() -> str:
     """Return the shell that is the parent of this process, else the user's own, else ``sh``."""
     try:
-        parent = Path(f"/proc/{os.getppid()}/comm").read_text().strip()
+        parent = Path(f"/proc/{os.getppid()}/comm").read_text("utf-8", "replace").strip()
     except OSError:
         parent = ""
     own = os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119 - a string

@@ -195,8 +195,8 @@ def run_check(environment: BuildEnvironment, node: Node, files: Mapping[str, byt
             return CheckResult(files=files)
         _fill(folder, files)
         for name in filters.strings(node.file.get("substs"), env):
-            source = folder / f"{name}.in"
-            (folder / name).write_text(filters.interpolate(source.read_text(), env))
+            source = (folder / f"{name}.in").read_text("utf-8", "surrogateescape")
+            (folder / name).write_text(filters.interpolate(source, env), "utf-8", "surrogateescape")
         problem = _run(environment, node, commands, folder)
         if problem:
             return CheckResult(problem)

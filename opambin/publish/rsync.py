@@ -118,7 +118,7 @@ class Rsync:
             for parent in parents:
                 (folder / parent).mkdir(parents=True, exist_ok=True)
         listed = folder.with_name(f"{folder.name}.rules")
-        listed.write_text("".join(f"{rule}\n" for rule in dict.fromkeys([*rules, "- *"])))
+        listed.write_text("".join(f"{rule}\n" for rule in dict.fromkeys([*rules, "- *"])), "utf-8")
         self._run("-r", "--delete", f"--filter=merge {listed}", f"{folder}/", self._of(""))
 
     def _of(self, name: str) -> str:

@@ -144,7 +144,7 @@ class Session:
 
     def mark(self, kind: str, package: object, content: str = "") -> None:
         """Leave a marker for the scripts."""
-        (self.folder / kind / str(package)).write_text(content)
+        (self.folder / kind / str(package)).write_text(content, "utf-8", "surrogateescape")
 
     def unmark(self, kind: str, package: object) -> None:
         """Take a marker away."""
@@ -162,7 +162,7 @@ class Session:
         """
         path = self.folder / "hit" / str(package)
         try:
-            key, output = path.read_text().split()
+            key, output = path.read_text("utf-8").split()
         except (OSError, ValueError) as error:
             raise BadDataError(path, f"not the marker of a hit: {error}") from error
         return ConeKey(key), OutputId(output)

@@ -230,7 +230,7 @@ def _write_record(plan: InitPlan) -> None:
     place = plan.place
     target = str(plan.program) if plan.writes_link or plan.link is LinkState.RIGHT else place.recorded_link()
     text = json.dumps({"version": __version__, "link": target}, indent=1) + "\n"
-    if not place.record.is_file() or place.record.read_text() != text:
+    if not place.record.is_file() or place.record.read_bytes() != text.encode():
         _write(place.record, text.encode(), 0o644)
 
 

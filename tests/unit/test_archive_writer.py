@@ -55,7 +55,7 @@ def test_tar_and_zstd_read_it(tmp_path: Path) -> None:
     (tmp_path / "a.tar.zst").write_bytes(archive.data)
     into = tmp_path / "into"
     into.mkdir()
-    command = f"zstd -dcq {tmp_path}/a.tar.zst | tar x -C {into}"
+    command = f"zstd -dcq '{tmp_path}/a.tar.zst' | tar x -C '{into}'"
     done = subprocess.run(["/bin/sh", "-c", command], check=True, capture_output=True)
     assert done.stderr == b""
     assert (into / "manifest.json").read_bytes() == MANIFEST

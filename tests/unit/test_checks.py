@@ -167,6 +167,13 @@ def test_files_and_substitutions(tmp_path: Path) -> None:
     assert result.problem.endswith(f"int x;conf-x {tmp_path}")
 
 
+def test_a_file_that_is_no_utf8_is_filled_in(tmp_path: Path) -> None:
+    """It ended the restore as an internal error."""
+    files = {"run.in": b"echo '\xe9' %{name}%\n"}
+    result = check(tmp_path, 'substs: ["run"] ' + sh("sh run; exit 1"), files)
+    assert result.problem.endswith("conf-x")
+
+
 def test_what_a_failed_check_left_does_not_disturb_the_next(tmp_path: Path) -> None:
     folder = tmp_path / ".opam-switch/build/conf-x.1"
     folder.mkdir(parents=True)

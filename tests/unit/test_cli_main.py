@@ -156,7 +156,7 @@ def test_every_command_has_its_own_help(cli: Cli) -> None:
 
 
 def test_every_command_is_documented() -> None:
-    text = (REPO / "docs" / "commands.md").read_text()
+    text = (REPO / "docs" / "commands.md").read_text("utf-8")
     for name in program.COMMANDS:
         assert f"## `opam-bin {name}" in text
 

@@ -366,7 +366,7 @@ def test_differences_in_words(changes: dict[str, Any], expected: list[str]) -> N
 
 def test_the_documented_example() -> None:
     """Whoever writes another program for these keys checks it with this example."""
-    document = DOCUMENT.read_text()
+    document = DOCUMENT.read_text("utf-8")
     opam, text, digest = _example(document)
     node = Node(Package.parse("demo.1.2"), opam, parse(opam, "demo.1.2/opam"))
     ocaml = Node(Package.parse("ocaml.4.14.2"), "", parse("", ""), known_key=ConeKey("1" * 64))
@@ -388,7 +388,7 @@ def _example(document: str) -> tuple[str, str, str]:
 
 
 def test_the_document_names_every_field_and_variable() -> None:
-    document = DOCUMENT.read_text()
+    document = DOCUMENT.read_text("utf-8")
     missing = [
         name for name in (*BUILD_FIELDS, *cone.KEY_FLAGS, *cone.ENVIRONMENT) if f"`{name}`" not in document
     ]

@@ -97,7 +97,7 @@ def root(tmp_path: Path, request: pytest.FixtureRequest) -> Root:
     stub.chmod(0o755)
     (root.home / "hooks/run.py").touch()
     (root.home / "hooks/interpreter").write_text(
-        f"opambin_interpreter='{stub}'\nopambin_fallback=/nonexistent\n"
+        f"opambin_interpreter='{stub}'\nopambin_fallback='{root.path}/gone'\n"
     )
     return root
 
@@ -279,7 +279,7 @@ class TestSession:
 
     def test_the_fallback_interpreter_is_used(self, root: Root) -> None:
         (root.home / "hooks/interpreter").write_text(
-            f"opambin_interpreter=/nonexistent\nopambin_fallback='{root.path}/python'\n"
+            f"opambin_interpreter='{root.path}/gone'\nopambin_fallback='{root.path}/python'\n"
         )
         assert root.run("pre-session").returncode == 0
         assert [call.split()[0] for call in root.calls()] == ["pre-session"]

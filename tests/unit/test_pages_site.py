@@ -87,7 +87,7 @@ def content(root: Path) -> dict[str, bytes]:
 
 
 def page(root: Path, path: str) -> Seen:
-    return Seen((root / path).read_text())
+    return Seen((root / path).read_text("utf-8"))
 
 
 def hostile() -> Catalogue:
@@ -195,7 +195,7 @@ def site_mark(text: str) -> str:
 def test_every_page_forbids_what_it_does_not_need(tmp_path: Path) -> None:
     write(tmp_path, samples.small())
     for path in tmp_path.rglob("*.html"):
-        seen = Seen(path.read_text())
+        seen = Seen(path.read_text("utf-8"))
         policy = next(it["content"] for it in seen.all("meta") if it.get("http-equiv"))
         assert policy is not None
         assert "default-src 'none'" in policy
@@ -207,12 +207,12 @@ def test_every_page_forbids_what_it_does_not_need(tmp_path: Path) -> None:
 def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     write(tmp_path, samples.small(), SIGNED)
     for path in tmp_path.rglob("*.html"):
-        seen = Seen(path.read_text())
+        seen = Seen(path.read_text("utf-8"))
         for tag, name in (("script", "src"), ("img", "src"), ("link", "href"), ("form", "action")):
             for attrs in seen.all(tag):
                 assert not urlsplit(attrs.get(name) or "").netloc
     for name in ("site.css", "icon.svg"):
-        text = (tmp_path / "pages" / name).read_text().replace("http://www.w3.org/2000/svg", "")
+        text = (tmp_path / "pages" / name).read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "http" not in text
         assert "url(" not in text
 
@@ -223,7 +223,7 @@ def test_every_link_leads_somewhere(tmp_path: Path) -> None:
     archives = {build.archive.path for build in samples.small().builds if build.archive}
     for path in tmp_path.rglob("*.html"):
         own = str(path.relative_to(tmp_path))
-        seen = Seen(path.read_text())
+        seen = Seen(path.read_text("utf-8"))
         ids = {str(attrs["id"]) for _, attrs in seen.tags if "id" in attrs}
         for link in seen.links:
             parts = urlsplit(link)
@@ -239,7 +239,7 @@ def test_every_link_leads_somewhere(tmp_path: Path) -> None:
 def test_ids_are_unique_and_what_refers_to_them_finds_them(tmp_path: Path) -> None:
     write(tmp_path, samples.small(), SIGNED)
     for path in tmp_path.rglob("*.html"):
-        seen = Seen(path.read_text())
+        seen = Seen(path.read_text("utf-8"))
         ids = [attrs["id"] for _, attrs in seen.tags if "id" in attrs]
         assert len(set(ids)) == len(ids)
         for _, attrs in seen.tags:
@@ -275,7 +275,7 @@ def test_a_package_can_be_read_without_a_script(tmp_path: Path) -> None:
 
 def test_the_graph_is_drawn_and_kept_from_screen_readers(tmp_path: Path) -> None:
     write(tmp_path, samples.small())
-    text = (tmp_path / "pages/p/lwt_ppx.html").read_text()
+    text = (tmp_path / "pages/p/lwt_ppx.html").read_text("utf-8")
     drawn = text[text.index('<svg aria-hidden="true" class') : text.index("</svg></div>") + 6]
     svg = ElementTree.fromstring(drawn)  # noqa: S314 - ours
     assert {it.text for it in svg.iter("text")} >= {"lwt_ppx", "lwt", "ppxlib", "dune", "ocaml"}

@@ -173,7 +173,7 @@ def test_the_script_gives_what_a_restore_gives(shell: list[str], prefix: str, tm
 
 def write_list(folder: Path, lines: list[str]) -> None:
     (folder / "opam-bin.edits").write_text("".join(f"{line}\n" for line in lines))
-    (folder / "opam-bin.sh").write_text(archive.script())
+    (folder / "opam-bin.sh").write_text(archive.script(), "utf-8")
 
 
 def run(

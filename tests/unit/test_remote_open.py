@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "file://localhost{}", "FILE://{}"])
 def test_a_directory(tmp_path: Path, form: str) -> None:
-    remote = open_remote(form.format(tmp_path), Access(write=True))
+    path = tmp_path.as_posix() if form == "{}" else tmp_path.as_uri().removeprefix("file://")
+    remote = open_remote(form.format(path), Access(write=True))
     assert isinstance(remote.remote, DirectoryRemote)
     assert remote.put("x", b"1")
     assert (tmp_path / "x").read_bytes() == b"1"

@@ -321,7 +321,7 @@ def test_the_command_writes_a_page(cli: Cli) -> None:
     fill(cli)
     done = cli("stats", "--html", "page.html")
     assert (done.code, done.out) == (0, "Written: page.html\n")
-    assert "of 5 packages restored" in (cli.folder / "page.html").read_text()
+    assert "of 5 packages restored" in (cli.folder / "page.html").read_text("utf-8")
     refused = cli("stats", "--html", "none/page.html")
     assert (refused.code, refused.out) == (4, "")
     assert "none/page.html can't be written" in refused.err
