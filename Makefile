@@ -35,8 +35,8 @@ integration: dev ## tests with a real opam on a small set of packages
 	@$(PYTEST) -m "integration and not slow"
 
 opams: dev ## the same with every opam of OPAMBIN_TEST_OPAMS (joined by `:`), otherwise those of newer Debian suites, too
-	@OPAMBIN_TEST_OPAMS="$${OPAMBIN_TEST_OPAMS:-$$(scripts/opams .opams)}"; export OPAMBIN_TEST_OPAMS; \
-	echo "opams: $$OPAMBIN_TEST_OPAMS"; $(PYTEST) -m "integration and not slow"
+	@OPAMBIN_TEST_OPAMS="$${OPAMBIN_TEST_OPAMS:-$$(scripts/opams .opams)}" && export OPAMBIN_TEST_OPAMS && \
+	echo "opams: $$OPAMBIN_TEST_OPAMS" && $(PYTEST) -m "integration and not slow"
 
 fuzz: dev ## the engine of relocation against damaged files, for minutes (FUZZ_ROUNDS=20000)
 	@OPAMBIN_FUZZ_ROUNDS=$${FUZZ_ROUNDS:-20000} $(PYTEST) tests/unit/test_relocate_fuzz.py
@@ -55,7 +55,7 @@ compiler: ## a compiler that opam builds and tools on top, moved and used, and a
 	@scripts/setup --dev --medium
 	@$(PYTEST) tests/integration/test_compiler.py
 
-selftest: ## what relocation can't see in a corpus and a compiler, into docs/relocation-selftest.md (an hour; OPAMBIN_TEST_WORLD is kept)
+selftest: ## what relocation can't see in a corpus and a compiler, into docs/relocation-selftest.md (half an hour; OPAMBIN_TEST_WORLD is kept)
 	@scripts/setup --dev --medium
 	@OPAMBIN_SELFTEST_TABLE=docs/relocation-selftest.md $(PYTEST) tests/integration/test_selftest_corpus.py
 

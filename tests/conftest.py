@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from demo.server import Server
 
-OPAMS = [path for path in os.environ.get("OPAMBIN_TEST_OPAMS", "opam").split(":") if path]
+ASKED_FOR = os.environ.get("OPAMBIN_TEST_OPAMS", "")
+OPAMS = [path for path in (ASKED_FOR or "opam").split(":") if path]
 _numbers = itertools.count(1)
 
 
@@ -65,6 +66,8 @@ def _interrupts_count() -> Iterator[None]:
 def opam_program(request: pytest.FixtureRequest) -> str:
     """An opam to test with."""
     found = shutil.which(str(request.param))
+    if found is None and ASKED_FOR:
+        pytest.fail(f"OPAMBIN_TEST_OPAMS names {request.param}, which is no program")
     if found is None:
         pytest.skip(f"no {request.param}")
     return found
