@@ -28,6 +28,7 @@ from opambin.config import REMOTES_VARIABLE, remotes_file
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.keyring import TRUSTED_VARIABLE
 from opambin.remote.urls import check_url, scheme_of, without_secrets
+from opambin.replacing import replace_file
 from opambin.trust.policy import Mode, Role
 
 if TYPE_CHECKING:
@@ -225,18 +226,7 @@ def _write(environ: Mapping[str, str], entries: list[Configured]) -> None:
     path = remotes_file(environ)
     data = render(entries)
     parse(data, path)  # what we write, we can read
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with draft.open("xb") as stream:
-                os.fchmod(stream.fileno(), 0o644)
-                stream.write(data)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise UnavailableError(f"{path} can't be written: {error.strerror}") from error
+    replace_file(path, data)
 
 
 class _Row:

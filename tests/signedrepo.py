@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from opambin.publish.signed.indexfile import write_index
+from opambin.publish.indexfile import write_index
 from opambin.publish.signed.keys import metadata_key, signer
 from opambin.publish.signed.profile import LIFETIMES, TopRole
 from opambin.publish.signed.rootfiles import draft_first, put_in_force

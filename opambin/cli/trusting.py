@@ -91,13 +91,9 @@ def states(environ: Mapping[str, str]) -> Path:
     Raises:
         MisuseError: There is no home directory.
     """
-    told = Path(environ.get("XDG_STATE_HOME") or ".")
-    if not told.is_absolute():
-        home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 (pathlib raises without one)
-        if not home.is_absolute():
-            raise MisuseError("there is no home directory: set HOME or XDG_STATE_HOME")
-        told = home / ".local/state"
-    return told / "opam-bin/repositories"
+    from opambin.config import state_folder
+
+    return state_folder(environ) / "repositories"
 
 
 def beginning(root: Path | None, anchors: Sequence[str], quorum: int | None) -> Start:

@@ -134,8 +134,8 @@ def rotate(
 @sign_option
 def countersign(draft: Path, keys: tuple[str, ...]) -> None:
     """Sign a draft of a root; the repository need not be there."""
-    from opambin.publish.signed.replacing import replace_file
     from opambin.publish.signed.rootfiles import countersign as add_signatures
+    from opambin.replacing import replace_file
 
     if not keys:
         raise MisuseError("nothing to sign with: give --sign-with KEY")
@@ -159,8 +159,8 @@ def install(folder: Path, draft: Path, keys: tuple[str, ...]) -> None:
 
 
 def _finish(folder: Path, made: Draft, draft: Path | None, keys: tuple[str, ...]) -> None:
-    from opambin.publish.signed.replacing import replace_file
     from opambin.publish.signed.rootfiles import put_in_force
+    from opambin.replacing import replace_file
 
     if draft is not None:
         replace_file(draft, made.data)

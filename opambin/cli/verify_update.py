@@ -44,7 +44,7 @@ def command(
 
 def _tell(line: str) -> None:
     """Say why on the terminal, if there is one, and in a file: opam keeps to itself what its hooks print."""
-    from opambin.publish.signed.replacing import replace_file
+    from opambin.replacing import replace_file
 
     replace_file(states(os.environ) / REASON, f"{line}\n".encode())
     with suppress(OSError), Path("/dev/tty").open("w", encoding="utf-8") as terminal:

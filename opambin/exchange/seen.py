@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import TYPE_CHECKING
 
 from opambin.config import state_folder
 from opambin.errors import BadDataError, UnavailableError
+from opambin.replacing import replace_file
 from opambin.trust.remotestate import Seen
 
 if TYPE_CHECKING:
@@ -65,16 +65,7 @@ def save(environ: Mapping[str, str], url: str, seen: Seen) -> None:
         return
     path = path_of(environ, url)
     content = {"url": url, "remote": seen.remote, "serial": seen.serial, "digest": seen.digest}
-    draft = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise UnavailableError(f"{path} can't be written: {error.strerror}") from error
+    replace_file(path, (json.dumps(content) + "\n").encode(), mode=0o600)
 
 
 def forget(environ: Mapping[str, str], url: str) -> None:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from opambin.errors import MisuseError, UnavailableError
 from opambin.publish.closure import closure, packages
+from opambin.publish.indexfile import write_index
 from opambin.publish.signed.anchors import roots
 from opambin.publish.signed.checking import check_index
-from opambin.publish.signed.indexfile import write_index
 from opambin.publish.signed.memory import Memory
 from opambin.publish.signed.profile import (
     CACHE,
@@ -30,9 +30,9 @@ from opambin.publish.signed.profile import (
     is_indexed,
 )
 from opambin.publish.signed.refusals import Kind, RefusedError
-from opambin.publish.signed.replacing import replace_file
 from opambin.publish.signed.sources import CONNECTIONS
 from opambin.publish.signed.verifying import patiently, trust
+from opambin.replacing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

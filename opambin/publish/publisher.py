@@ -10,10 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin.errors import MisuseError, UnavailableError
+from opambin.config import state_folder
+from opambin.errors import MisuseError
 from opambin.publish.places import Folder, OnRemote
 from opambin.publish.privacy import Identity
 from opambin.publish.rsync import Rsync
+from opambin.replacing import replace_file
 from opambin.store.store import Store
 
 if TYPE_CHECKING:
@@ -116,9 +118,7 @@ def asked_of_switch(environ: Mapping[str, str], switch: str, asked: Asked) -> As
 
 def state_file(environ: Mapping[str, str]) -> Path:
     """Return where we remember what we have published."""
-    base = environ.get("XDG_STATE_HOME", "")
-    folder = Path(base) if base.startswith("/") else Path(environ.get("HOME") or "/", ".local/state")
-    return folder / "opam-bin" / STATE
+    return state_folder(environ) / STATE
 
 
 def last_serial(path: Path, place: str) -> int:
@@ -136,13 +136,8 @@ def remember(path: Path, place: str, serial: int) -> None:
     content = _state(path)
     if content.get(place) == serial:
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content | {place: serial}, indent=1, sort_keys=True) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise UnavailableError(f"{path} can't be written: {error.strerror}") from error
+    text = json.dumps(content | {place: serial}, indent=1, sort_keys=True) + "\n"
+    replace_file(path, text.encode())
 
 
 def _state(path: Path) -> dict[str, object]:

@@ -17,9 +17,9 @@ from opambin.publish.signed.delegating import Delegation, delegated_names, deleg
 from opambin.publish.signed.metafolder import MetadataFolder, check_parent
 from opambin.publish.signed.online import Current, Lists, Online, Pen, next_version
 from opambin.publish.signed.profile import INDEX, SITE, SPEC_VERSION, TopRole, expiry, moment
-from opambin.publish.signed.replacing import replace_file
 from opambin.publish.signed.roots import lifetime
 from opambin.publish.signed.signatures import able, sign
+from opambin.replacing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

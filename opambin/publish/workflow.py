@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError
-from opambin.publish import catalogue, helped, index, merging, pagesteps, wanting
+from opambin.publish import catalogue, helped, indexfile, merging, pagesteps, wanting
 from opambin.publish.archiving import Archiver
 from opambin.publish.catalogue import Catalogue, LeftOut, Mode
 from opambin.publish.making import Maker, refusals
@@ -260,13 +260,13 @@ class _Publication:
         missing = [row for row in kept if row.opam_path not in texts]
         if not missing or self._old is None or self._options.dry_run:
             return
-        data = self._place.read(index.NAME)
+        data = self._place.read(indexfile.NAME)
         if data is None or hashlib.sha256(data).hexdigest() != self._old.index_sha256:
             raise BadDataError(
-                f"{self._place.shown}/{index.NAME}",
+                f"{self._place.shown}/{indexfile.NAME}",
                 "not the one that the catalogue is of; publish to a new place",
             )
-        members = index.read(data)
+        members = indexfile.read_index(data)
         for row in missing:
             folder = row.opam_path.removesuffix("opam")
             texts |= {name: content for name, content in members.items() if name.startswith(folder)}
@@ -281,8 +281,8 @@ class _Publication:
             files |= merging.short_names(kept)
         if any(row.helper for row in kept):
             files[helped.PATH] = helped.definition()
-        repo = index.repo_file(self._options.base_url)
-        packed = index.write({**files, index.REPO: repo})
+        repo = indexfile.repo_file(self._options.base_url)
+        packed = indexfile.write_index({**files, indexfile.REPO: repo})
         digest = hashlib.sha256(packed).hexdigest()
         found = dataclasses.replace(report.catalogue, index_sha256=digest)
         if self._old is not None and _content(self._old) == _content(found):
@@ -306,21 +306,23 @@ class _Publication:
         gone = [name for name in gone if "/".join(name.split("/")[:2]) not in theirs]
         pages = pagesteps.prepare(self._place, work, found, (it.manifest for it in self._candidates))
         gone += pages.gone
-        before: dict[str, bytes | Path] = {**archives, **new, index.REPO: repo, **pages.files}
-        counting: Mapping[str, bytes] = {index.NAME: packed, catalogue.NAME: found.render()}
+        before: dict[str, bytes | Path] = {**archives, **new, indexfile.REPO: repo, **pages.files}
+        counting: Mapping[str, bytes] = {indexfile.NAME: packed, catalogue.NAME: found.render()}
         if self._options.signed is not None:
             counting = self._options.signed.sign({**before, **counting}, gone)
-            found = dataclasses.replace(found, index_sha256=hashlib.sha256(counting[index.NAME]).hexdigest())
+            found = dataclasses.replace(
+                found, index_sha256=hashlib.sha256(counting[indexfile.NAME]).hexdigest()
+            )
         last = ({name: data} for name, data in counting.items())
-        self._place.write((archives, new, {index.REPO: repo}, pages.files, *last), gone)
+        self._place.write((archives, new, {indexfile.REPO: repo}, pages.files, *last), gone)
         return dataclasses.replace(report, catalogue=found)
 
     def _old_files(self) -> dict[str, bytes]:
-        data = self._place.read(index.NAME) if self._old is not None and self._place.has_tree else None
+        data = self._place.read(indexfile.NAME) if self._old is not None and self._place.has_tree else None
         if data is None:
             return {}
         # of a signed repository it also holds metadata, which is not ours to remove
-        return {name: it for name, it in index.read(data).items() if name.startswith("packages/")}
+        return {name: it for name, it in indexfile.read_index(data).items() if name.startswith("packages/")}
 
 
 def _others(options: Options) -> frozenset[str]:

@@ -8,7 +8,6 @@ time.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from opambin.errors import BadDataError
 from opambin.model import ConeKey, OutputId
 from opambin.trust import document
 from opambin.trust.envelope import MAX_STATE_BYTES
+from opambin.trust.payload import Shape, row_problems
 from opambin.trust.policy import MAX_SKEW, Untrusted, signatures
 
 if TYPE_CHECKING:
@@ -28,10 +28,14 @@ TYPE = "application/vnd.opam-bin.remote-state.v1+json"
 VERSION = 1
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_MEMBERS = frozenset(
-    {"type", "version", "remote", "serial", "issued", "expires", "minimum-time", "withdrawn"}
+_SHAPE = Shape(
+    TYPE,
+    "remote-state",
+    VERSION,
+    MAX_STATE_BYTES,
+    counts=("serial", "issued", "expires", "minimum-time"),
+    others=("remote", "withdrawn"),
 )
-_COUNTS = ("serial", "issued", "expires", "minimum-time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,8 @@ class RemoteState:
 
     def to_json(self) -> bytes:
         """Return the canonical form, which is what gets signed."""
-        return document.write(
+        return _SHAPE.write(
             {
-                "type": "remote-state",
-                "version": VERSION,
                 "remote": self.remote,
                 "serial": self.serial,
                 "issued": self.issued,
@@ -84,12 +86,7 @@ class RemoteState:
         Raises:
             BadDataError: It is no statement of this kind and version.
         """
-        if envelope.type != TYPE:
-            raise BadDataError(what, "another kind of statement", expected=TYPE, observed=envelope.type)
-        body = document.read(envelope.payload, what, _MEMBERS, limit=MAX_STATE_BYTES)
-        problems = _problems(body)
-        if problems:
-            raise BadDataError(what, f"bad statement: {'; '.join(problems)}")
+        body = _SHAPE.read(envelope, what, _problems)
         withdrawn = frozenset((ConeKey(key), OutputId(output)) for key, output in body["withdrawn"])
         return cls(
             body["remote"],
@@ -163,17 +160,11 @@ def _check_seen(state: RemoteState, seen: Seen, what: object) -> None:
 
 
 def _problems(body: dict[str, Any]) -> list[str]:
-    problems = [f"{name}: not a number that can be" for name in _COUNTS if not document.is_count(body[name])]
-    if body["type"] != "remote-state" or type(body["version"]) is not int or body["version"] != VERSION:
-        problems.append(f"of type {body['type']!r:.40}, version {body['version']!r:.40}: not known")
+    problems = []
     if type(body["remote"]) is not str or not _ID.fullmatch(body["remote"]):
         problems.append("remote: not 32 hexadecimal digits")
     rows = body["withdrawn"]
-    if not isinstance(rows, list) or not all(_is_pair(row) for row in rows):
-        problems.append("withdrawn: not a list of keys and outputs")
-    elif any(one >= other for one, other in itertools.pairwise(rows)):
-        problems.append("withdrawn: not sorted, or one twice")
-    return problems
+    return problems + row_problems("withdrawn", rows, _is_pair, "keys and outputs", lambda row: row)
 
 
 def _is_pair(row: object) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from opambin.errors import BadDataError
 from opambin.model import ConeKey, OutputId, Package, PackageName, Version
 from opambin.trust import document
+from opambin.trust.payload import Shape, row_problems
 
 if TYPE_CHECKING:
     from opambin.model import Manifest
@@ -28,12 +29,15 @@ MAX_BYTES = 45_000  # fits an envelope of 64,000 with sixteen signatures
 
 _NAME = re.compile(r"[A-Za-z0-9_+-]+")
 _VERSION = re.compile(r"[A-Za-z0-9_+.~-]+")
-_HEX = ("key", "output", "manifest-digest", "archive-digest", "head-digest")
-_COUNTS = ("manifest-size", "archive-size", "head-size", "time")
-_TEXTS = ("key-algorithm", "platform", "builder")
-_MEMBERS = frozenset(
-    {*_HEX, *_COUNTS, *_TEXTS, "type", "version", "package", "package-version"}
-    | {"dependencies", "recipe-digest", "channel"}
+_SHAPE = Shape(
+    TYPE,
+    "snapshot",
+    VERSION,
+    MAX_BYTES,
+    counts=("manifest-size", "archive-size", "head-size", "time"),
+    digests=("key", "output", "manifest-digest", "archive-digest", "head-digest"),
+    texts=("key-algorithm", "platform", "builder"),
+    others=("package", "package-version", "dependencies", "recipe-digest", "channel"),
 )
 
 
@@ -136,10 +140,8 @@ class Statement:
 
     def to_json(self) -> bytes:
         """Return the canonical form, which is what gets signed."""
-        return document.write(
+        return _SHAPE.write(
             {
-                "type": "snapshot",
-                "version": VERSION,
                 "key": self.key,
                 "key-algorithm": self.key_algorithm,
                 "output": self.output,
@@ -167,12 +169,7 @@ class Statement:
         Raises:
             BadDataError: It is no statement of this kind and version.
         """
-        if envelope.type != TYPE:
-            raise BadDataError(what, "another kind of statement", expected=TYPE, observed=envelope.type)
-        body = document.read(envelope.payload, what, _MEMBERS, limit=MAX_BYTES)
-        problems = _problems(body)
-        if problems:
-            raise BadDataError(what, f"bad statement: {'; '.join(problems)}")
+        body = _SHAPE.read(envelope, what, _problems)
         return cls(
             key=ConeKey(body["key"]),
             key_algorithm=body["key-algorithm"],
@@ -237,24 +234,18 @@ def _dependencies(manifest: Manifest) -> tuple[tuple[PackageName, OutputId | Non
 
 
 def _problems(body: dict[str, Any]) -> list[str]:
-    problems = [f"{name}: not 64 hexadecimal digits" for name in _HEX if not document.is_hex64(body[name])]
-    problems += [f"{name}: not a number that can be" for name in _COUNTS if not document.is_count(body[name])]
-    problems += [f"{name}: not a line of text" for name in _TEXTS if not document.is_text(body[name])]
+    problems = []
     for name, pattern in (("package", _NAME), ("package-version", _VERSION)):
         if type(body[name]) is not str or len(body[name]) > 200 or not pattern.fullmatch(body[name]):
             problems.append(f"{name}: {body[name]!r:.80} can't be one")
-    if body["type"] != "snapshot" or type(body["version"]) is not int or body["version"] != VERSION:
-        problems.append(f"of type {body['type']!r:.40}, version {body['version']!r:.40}: not known")
     if body["recipe-digest"] != "" and not document.is_hex64(body["recipe-digest"]):
         problems.append("recipe-digest: neither empty nor 64 hexadecimal digits")
     if body["channel"] not in [channel.value for channel in Channel]:
         problems.append(f"channel: {body['channel']!r:.40} is not known")
     rows = body["dependencies"]
-    if not isinstance(rows, list) or not all(_is_dependency(row) for row in rows):
-        problems.append("dependencies: not a list of names and outputs")
-    elif [row[0] for row in rows] != sorted({row[0] for row in rows}):
-        problems.append("dependencies: not sorted, or one twice")
-    if not problems and not body["head-size"] <= body["archive-size"]:
+    problems += row_problems("dependencies", rows, _is_dependency, "names and outputs", lambda row: row[0])
+    sizes = body["head-size"], body["archive-size"]
+    if all(map(document.is_count, sizes)) and not sizes[0] <= sizes[1]:
         problems.append("head-size: larger than the archive")
     return problems
 

@@ -9,10 +9,10 @@ import pytest
 from signedrepo import NOW, Publisher
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
+from opambin.publish.indexfile import read_index
 from opambin.publish.signed.anchors import Anchors
 from opambin.publish.signed.contributing import contribute, take_back, take_over
 from opambin.publish.signed.delegating import Delegation
-from opambin.publish.signed.indexfile import read_index
 from opambin.publish.signed.keys import metadata_key
 from opambin.publish.signed.metafolder import MetadataFolder, parse, render
 from opambin.publish.signed.sources import FolderSource

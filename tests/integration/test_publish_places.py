@@ -13,7 +13,7 @@ from servers import program
 from snapshot_samples import VIRTUAL, Samples
 
 from opambin.errors import MisuseError, UnavailableError
-from opambin.publish import catalogue, index, licences, places, publisher, workflow
+from opambin.publish import catalogue, indexfile, licences, places, publisher, workflow
 from opambin.publish.catalogue import Catalogue
 from opambin.publish.options import Asked, Options
 from opambin.store.store import Store
@@ -60,7 +60,7 @@ def test_a_repository_is_complete_and_kept_up(samples: Samples, away: Away) -> N
     packed = place.read("index.tar.gz")
     assert packed is not None
     assert hashlib.sha256(packed).hexdigest() == first.catalogue.index_sha256
-    assert len(index.read(packed)) == 4
+    assert len(indexfile.read_index(packed)) == 4
     archives = [row.archive for row in first.catalogue.builds if row.archive is not None]
     for archive in archives:
         assert hashlib.sha256(place.read(archive.path) or b"").hexdigest() == archive.sha256

@@ -15,7 +15,7 @@ from servers import nginx
 from signedrepo import NOW, Publisher
 from worlds import World
 
-from opambin.publish.signed.indexfile import read_index, write_index
+from opambin.publish.indexfile import read_index, write_index
 from opambin.publish.signed.keys import metadata_key
 from opambin.publish.signed.metafolder import MetadataFolder
 from opambin.publish.signed.profile import TopRole

@@ -8,8 +8,8 @@ import tarfile
 import pytest
 
 from opambin.errors import BadDataError
-from opambin.publish.signed import indexfile
-from opambin.publish.signed.indexfile import read_index, write_index
+from opambin.publish import indexfile
+from opambin.publish.indexfile import read_index, write_index
 
 FILES = {
     "repo": b'opam-version: "2.0"\n',

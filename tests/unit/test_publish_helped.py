@@ -16,7 +16,7 @@ from snapshot_samples import Samples
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.model import PLACEHOLDER, Digest, FileEntry, FileType, Kind, Occurrence
-from opambin.publish import helped, index, licences, workflow
+from opambin.publish import helped, indexfile, licences, workflow
 from opambin.publish.options import Asked, Options
 from opambin.publish.places import Folder
 from opambin.relocate import rendering
@@ -60,7 +60,7 @@ def test_with_permission_it_asks_for_the_helper(samples: Samples, tmp_path: Path
     text = (place.path / row.opam_path).read_text()
     assert '"conf-opambin" {= "1"}' in text
     assert '["opam-bin" "relocate-archive" prefix]' in text
-    assert helped.PATH in index.read((place.path / "index.tar.gz").read_bytes())
+    assert helped.PATH in indexfile.read_index((place.path / "index.tar.gz").read_bytes())
     assert not publish(samples, place, helper=True).changed
     assert row.archive is not None
     with tarfile.open(fileobj=io.BytesIO((place.path / row.archive.path).read_bytes())) as tar:

@@ -15,7 +15,7 @@ from snapshot_samples import VIRTUAL, Samples
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.model import PLACEHOLDER, Bound
-from opambin.publish import catalogue, index, licences, places, workflow
+from opambin.publish import catalogue, indexfile, licences, places, workflow
 from opambin.publish.catalogue import Catalogue, Mode
 from opambin.publish.options import Asked, Options
 from opambin.publish.places import Folder
@@ -72,7 +72,7 @@ def test_a_repository_is_complete(samples: Samples, place: Folder) -> None:
     found = Catalogue.parse(files[catalogue.NAME])
     assert found == report.catalogue
     assert found.serial == 1
-    assert index.read(files["index.tar.gz"]) == {
+    assert indexfile.read_index(files["index.tar.gz"]) == {
         name: content for name, content in files.items() if name == "repo" or name.startswith("packages/")
     }
     for row in found.builds:
@@ -191,7 +191,7 @@ def test_merging_keeps_it(samples: Samples, place: Folder) -> None:
     assert names(report) == ["base-unix.base", "ocaml.4.14.2", "re.1.11", "zarith.1.12"]
     name = "packages/zarith/zarith.1.12/opam"
     assert tree(place.path)[name] == before[name]
-    assert name in index.read(tree(place.path)["index.tar.gz"])
+    assert name in indexfile.read_index(tree(place.path)["index.tar.gz"])
 
 
 def test_merging_drops_what_stood_on_another_build(samples: Samples, place: Folder) -> None:
@@ -484,7 +484,7 @@ def test_an_index_that_is_not_the_catalogues(samples: Samples, place: Folder) ->
     gone = samples.made["zarith.1.12"]
     samples.store.drop(gone.key, gone.output)
     samples.add("re.1")
-    (place.path / "index.tar.gz").write_bytes(index.write({"repo": b"x"}))
+    (place.path / "index.tar.gz").write_bytes(indexfile.write_index({"repo": b"x"}))
     with pytest.raises(BadDataError, match="not the one that the catalogue is of"):
         publish(samples, place, merge=True)
 
@@ -509,7 +509,7 @@ class Slow(Folder):
         for step in steps:
             super().write([step], [])
             if (self.path / "index.tar.gz").exists():
-                listed = index.read((self.path / "index.tar.gz").read_bytes())
+                listed = indexfile.read_index((self.path / "index.tar.gz").read_bytes())
                 for name, content in listed.items():
                     if name.endswith("/opam") and b"src:" in content:
                         path = content.decode().partition(f'src: "{URL}/')[2].partition('"')[0]

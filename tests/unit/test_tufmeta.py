@@ -11,8 +11,8 @@ from signedrepo import NOW, Publisher
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.publish.catalogue import NAME, Catalogue, Mode
+from opambin.publish.indexfile import read_index
 from opambin.publish.signed.contents import Pending
-from opambin.publish.signed.indexfile import read_index
 from opambin.publish.signed.metafolder import MetadataFolder, parse
 from opambin.publish.tufmeta import Wishes, check_signers, is_signed, prepare, sign_repository
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from opambin.publish.signed.indexfile import read_index
+from opambin.publish.indexfile import read_index
 from opambin.publish.signed.profile import FOLDER, INDEX, is_indexed
 from opambin.publish.signed.refusals import Kind, RefusedError
 from opambin.publish.signed.sources import CONNECTIONS, TooLongError, read

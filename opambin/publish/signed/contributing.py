@@ -27,8 +27,8 @@ from opambin.publish.signed.profile import (
     package_names,
     package_patterns,
 )
-from opambin.publish.signed.replacing import replace_file
 from opambin.publish.tufmeta import ONLINE, Wishes, check_signers, sign_repository
+from opambin.replacing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -10,7 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING, Self
 
 from opambin.errors import UnavailableError
-from opambin.publish.signed.replacing import replace_file
+from opambin.replacing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

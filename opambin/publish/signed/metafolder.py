@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.publish.signed.profile import FOLDER, MAX_TARGETS_BYTES, TopRole
-from opambin.publish.signed.replacing import replace_file
+from opambin.replacing import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path

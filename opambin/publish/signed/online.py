@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from opambin.publish.catalogue import NAME as CATALOGUE
 from opambin.publish.catalogue import Catalogue
+from opambin.publish.indexfile import write_index
 from opambin.publish.signed.contents import target_of
-from opambin.publish.signed.indexfile import write_index
 from opambin.publish.signed.metafolder import render
 from opambin.publish.signed.profile import FOLDER, INDEX, SITE, SPEC_VERSION, TopRole, expiry
 from opambin.publish.signed.roots import lifetime

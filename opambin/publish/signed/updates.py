@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
+from opambin.publish.indexfile import MAX_MEMBER_BYTES, read_index
 from opambin.publish.signed.anchors import Anchors, anchored_root
 from opambin.publish.signed.checking import check_members, matches
 from opambin.publish.signed.client import Trusted, refresh
-from opambin.publish.signed.indexfile import MAX_MEMBER_BYTES, read_index
 from opambin.publish.signed.memory import Memory
 from opambin.publish.signed.profile import FOLDER, SITE, is_indexed
 from opambin.publish.signed.refusals import Kind, RefusedError

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opambin.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODE = 0o644
 
@@ -17,16 +19,15 @@ def replace_file(path: Path, data: bytes, *, mode: int = MODE) -> None:
     Raises:
         UnavailableError: There is no space, or no permission; what was there stays.
     """
-    written: Path | None = None
+    beside = path.with_name(f".new-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-        written = Path(name)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-        written.chmod(mode)
-        written.replace(path)
+        try:
+            with beside.open("xb") as stream:
+                os.fchmod(stream.fileno(), mode)
+                stream.write(data)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
-        if written is not None:
-            written.unlink(missing_ok=True)
         raise UnavailableError(f"{path} can't be written: {error.strerror}") from error
