@@ -11,6 +11,8 @@ from opambin.store.records import Event
 from opambin.store.records import Result as EventResult
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opambin.door.front import Prepared
     from opambin.restore import Restored
 
@@ -66,9 +68,24 @@ def summary_lines(prepared: Prepared, done: Restored) -> list[str]:
     saved += [f"{summary.data_size(source)} of sources"] if source else []
     line = f"opam-bin: {count} restored{checked} in {summary.duration(prepared.seconds + done.seconds)}"
     lines = [line + (f" (saved {' and '.join(saved)})" if saved else "")]
-    left = left_to_opam(prepared, done)
-    lines += [f"opam-bin: {package} is left to opam: {reason}" for package, reason in left.items()]
-    return [*lines, *(f"opam-bin: {report}" for report in done.reports)]
+    lines += [f"opam-bin: {report}" for report in done.reports]
+    return lines + rest_lines(left_to_opam(prepared, done))
+
+
+def rest_lines(left: Mapping[str, str]) -> list[str]:
+    """Say what opam has to do, each reason once, and why it shows a plan for the second time.
+
+    opam has no option that leaves its plan out. To take it out of what opam prints we would have to stand
+    between opam and the terminal, which its colours, its progress and its questions need.
+    """
+    packages: dict[str, list[str]] = {}
+    for package, reason in left.items():
+        packages.setdefault(reason, []).append(package)
+    lines = [
+        f"opam-bin: {summary.names(named)} {'is' if len(named) == 1 else 'are'} left to opam: {reason}"
+        for reason, named in packages.items()
+    ]
+    return [*lines, "opam-bin: opam plans the rest once more, and builds it"] if lines else []
 
 
 def left_to_opam(prepared: Prepared, done: Restored | None) -> dict[str, str]:
