@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, IncompleteError
-from opambin.relocate import camlobj, crcs, machofile
 from opambin.relocate.camlunits import IMPLEMENTATION
-from opambin.relocate.identity import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from opambin.context import Context
     from opambin.looking import Look, Seen
+    from opambin.relocate import crcs
     from opambin.relocate.analysis import Analysis
 
 _UNIT_SUFFIX = ".cmx"
@@ -45,6 +44,8 @@ def rename(prefix: str, look: Look) -> None:
     native = [seen for seen in look.seen if seen.analysis and seen.path.endswith(_UNIT_SUFFIX)]
     if not any(seen.analysis and seen.analysis.occurrences for seen in native):
         return
+    from opambin.relocate import crcs  # seldom needed
+
     try:
         changed = crcs.renaming(_unit(prefix, seen) for seen in native)
         if changed and STDLIB in {(symbol.kind, symbol.name) for symbol in look.provides}:
@@ -64,6 +65,8 @@ def _of_programs(prefix: str, look: Look) -> dict[bytes, bytes]:
 
     Other packages' programs are linked from units of packages below them, too, whose CRCs have to stay.
     """
+    from opambin.relocate import camlobj, crcs
+
     known = {bytes.fromhex(symbol.value) for symbol in look.provides if symbol.kind == IMPLEMENTATION}
     found: dict[bytes, bytes] = {}
     for seen in look.seen:
@@ -78,6 +81,8 @@ def _of_programs(prefix: str, look: Look) -> dict[bytes, bytes]:
 
 
 def _unit(prefix: str, seen: Seen) -> crcs.Unit:
+    from opambin.relocate import crcs
+
     return crcs.read_unit(_content(prefix, seen), moves=bool(seen.analysis and seen.analysis.occurrences))
 
 
@@ -94,6 +99,9 @@ def _renamed(prefix: str, look: Look, changed: crcs.Renaming) -> dict[str, Analy
     Raises:
         BadDataError: A file that does can't be changed.
     """
+    from opambin.relocate import crcs, machomagic
+    from opambin.relocate.identity import identity
+
     finder = crcs.pattern(changed)
     found = {}
     for seen in look.seen:
@@ -105,7 +113,9 @@ def _renamed(prefix: str, look: Look, changed: crcs.Renaming) -> dict[str, Analy
         new = crcs.renamed(content, changed, finder)
         if new == content:
             continue
-        if machofile.recognises(new):
+        if machomagic.recognises(new):
+            from opambin.relocate import machofile
+
             new = machofile.finish(new)
         found[seen.path] = replace(seen.analysis, content=new, identity=identity(new))
     return found

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opambin import canonicalcrcs
 from opambin.errors import MisuseError, UnavailableError
+from opambin.frozen import dataclass
 from opambin.looking import look_at
 from opambin.model import (
     BuildRecord,
@@ -29,7 +29,6 @@ from opambin.model import (
     Symbol,
 )
 from opambin.outputs import imports, output_id
-from opambin.relocate import analysis, engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +106,9 @@ def capture(
             error but a problem in the result.
     """
     look = look_at(context, files, before, keep_length=build.keep_length)
-    if not build.record.adopted:
+    if not build.record.adopted and any(seen.analysis for seen in look.seen):
+        from opambin import canonicalcrcs
+
         canonicalcrcs.rename(context.prefix, look)
     with ExitStack() as stack:
         problem = _open_for_writing(context, stack)
@@ -133,8 +134,8 @@ def _capture(
     problem: str,
 ) -> Captured:
     entries, extra, problem = _store(context, build, look, problem)
-    with canonicalcrcs.all_or_none(context) if look.renamed else nullcontext():
-        touched = _canonicalise(context, look)
+    with _all_or_none(context, look):
+        touched = _canonicalise(context, look) if look.seen or look.edits else ()
     config = _meta_text(context, look, "config", f"{build.package.name}.config")
     install = _meta_text(context, look, "install", f"{build.package.name}.install")
     if problem or build.key is None:
@@ -145,6 +146,15 @@ def _capture(
     except UnavailableError as error:
         return Captured(None, str(error), touched, frozenset(look.provides))
     return Captured(manifest, "", touched, frozenset(look.provides))
+
+
+def _all_or_none(context: Context, look: Look) -> AbstractContextManager[None]:
+    """Guard the live files where all of them must be written."""
+    if not look.renamed:
+        return nullcontext()
+    from opambin import canonicalcrcs
+
+    return canonicalcrcs.all_or_none(context)
 
 
 def _store(
@@ -195,6 +205,8 @@ def _entry(context: Context, seen: Seen) -> FileEntry:
 
 def _canonicalise(context: Context, look: Look) -> tuple[str, ...]:
     """Give the live files the spelling that a restore gives them."""
+    from opambin.relocate import analysis, engine
+
     touched: list[str] = []
     links: dict[str, list[str]] = {}
     for seen in look.seen:
@@ -267,6 +279,8 @@ def _meta_text(context: Context, look: Look, folder: str, name: str) -> str | No
         data = path.read_bytes()
     except FileNotFoundError:
         return None
+    from opambin.relocate import analysis, engine
+
     found = analysis.analyse(data, context.spelling, name)
     look.bound += found.bound
     look.see_other_forms(data, name)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from opambin.frozen import dataclass
 from opambin.model import ConeKey, PackageName
 from opambin.opam import ast, fields
 from opambin.opam.buildfields import BUILD_FIELDS

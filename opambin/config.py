@@ -7,13 +7,14 @@ wrong is told all at once, in one error.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from opambin import yamlfile
 from opambin.errors import BadDataError, MisuseError
+from opambin.frozen import dataclass
 from opambin.yamlfile import Document
 
 if TYPE_CHECKING:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from opambin.config import load as load_config
 from opambin.errors import UnavailableError
+from opambin.frozen import dataclass
 from opambin.model import PLACEHOLDER, ConeKey, OutputId
 from opambin.opam.client import Opam
 from opambin.opam.root import Root

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.opam import dotinstall
 from opambin.opam.parser import parse
 from opambin.opam.prefixindex import PrefixIndex, compare, with_parents

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from opambin.errors import BadDataError
 from opambin.model import Bound, Edit, Symbol
 from opambin.provided import BYTECODE_SUFFIXES, bytecode_alone, file_symbols
-from opambin.relocate import analysis, symbolversions
-from opambin.relocate.dynamic import needed_libraries
 from opambin.relocate.spelling import other_form
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from opambin.context import Context
     from opambin.filelist import FileList
     from opambin.opam.prefixindex import PrefixIndex
@@ -68,7 +68,11 @@ class Look:
 
     def see_other_forms(self, data: bytes, path: str) -> None:
         """Bind the package when the prefix may stand in ``data`` with characters written in another way."""
-        if self.other_form is not None and not analysis.informational(path):
+        if self.other_form is None:
+            return
+        from opambin.relocate import analysis
+
+        if not analysis.informational(path):
             found = self.other_form.search(data)
             if found is not None:
                 reason = f"at byte {found.start()} the prefix may stand with other characters"
@@ -128,17 +132,30 @@ def _look_at_other(context: Context, look: Look, seen: Seen) -> None:
 def _look_at_file(context: Context, look: Look, seen: Seen, *, keep_length: bool) -> None:
     if seen.status.st_mode & (stat.S_ISUID | stat.S_ISGID):
         look.problem = look.problem or f"{seen.path} is setuid or setgid"
+    from opambin.relocate import analysis  # a third of all packages have no files
+    from opambin.relocate.dynamic import needed_libraries
+
     data = Path(f"{context.prefix}/{seen.path}").read_bytes()
     seen.analysis = analysis.analyse(data, context.spelling, seen.path, keep_length=keep_length)
     look.bound += seen.analysis.bound
     look.see_other_forms(data, seen.path)
     libraries = needed_libraries(data)
-    versions = symbolversions.wanted(data) if libraries else {}
-    for name in libraries:
-        wanted = " ".join(symbolversions.highest(versions.get(name, frozenset())))
-        look.imports |= {Symbol("so", name), Symbol("lib", name, wanted)}
+    if libraries:
+        look.imports |= _of_libraries(libraries, data)
     if not seen.path.endswith(BYTECODE_SUFFIXES):
         _add_symbols(context, look, seen.path, data)
+
+
+def _of_libraries(libraries: Iterable[str], data: bytes) -> set[Symbol]:
+    """Return what a program or library imports from shared libraries."""
+    from opambin.relocate import symbolversions
+
+    versions = symbolversions.wanted(data)
+    found: set[Symbol] = set()
+    for name in libraries:
+        wanted = " ".join(symbolversions.highest(versions.get(name, frozenset())))
+        found |= {Symbol("so", name), Symbol("lib", name, wanted)}
+    return found
 
 
 def _add_symbols(context: Context, look: Look, path: str, data: bytes | None = None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import NewType
+
+from opambin.frozen import dataclass
 
 PackageName = NewType("PackageName", str)
 Version = NewType("Version", str)

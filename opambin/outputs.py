@@ -11,7 +11,6 @@ from opambin.model import FileType, Import, OutputId, PackageName, Symbol
 from opambin.opam.parser import parse
 from opambin.opam.printer import print_file
 from opambin.provided import Machine, file_md5, providers, variable
-from opambin.relocate import symbolversions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -110,6 +109,8 @@ def _of_the_system(needed: Iterable[Symbol], provided: Collection[str]) -> list[
         needed: What the files of a package import.
         provided: Libraries that other packages bring.
     """
+    from opambin.relocate import symbolversions
+
     versions: dict[str, frozenset[str]] = {}
     for symbol in needed:
         if symbol.kind == "lib" and symbol.name not in provided:

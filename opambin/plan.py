@@ -7,13 +7,14 @@ are picked fit together: what is installed already comes first, then what was pi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
 from opambin.claims import Unclaimed, disputes
 from opambin.foreign import is_opams_own
+from opambin.frozen import dataclass
 from opambin.model import PackageName
 from opambin.opam import fields as opam_file
 from opambin.opam import formula

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from opambin.model import OutputId, PackageName, Symbol
 from opambin.opam.interpolation import as_text
-from opambin.relocate import camlunits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,6 +111,8 @@ def file_symbols(prefix: Path, path: str, data: bytes | None = None) -> tuple[se
         if full.is_symlink() or not full.is_file():
             return set(), set()
         data = full.read_bytes()
+    from opambin.relocate import camlunits
+
     found = camlunits.units(data)
     return set(found.provides), {symbol for symbol in found.imports if symbol.value}
 

@@ -10,12 +10,13 @@ import hashlib
 import json
 import re
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from opambin import yamlfile
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.resources import patches_directory
 
 if TYPE_CHECKING:

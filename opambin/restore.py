@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from opambin.errors import UnavailableError
+from opambin.frozen import dataclass
 from opambin.interrupts import held_back
 from opambin.machine import checks
 from opambin.model import FileType

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.machine import checks
 from opambin.opam.changes import Change, Changes
 from opambin.opam.register import Registration

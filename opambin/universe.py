@@ -7,10 +7,11 @@ packages as ``opam show --raw`` gives them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from opambin import cone, recipes
+from opambin.frozen import dataclass
 from opambin.model import ConeKey, Package, PackageName, Version
 from opambin.opam import fields as opam_file
 from opambin.opam import filters, formula

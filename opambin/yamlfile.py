@@ -6,10 +6,10 @@ The parser's own words ("expected <block end>, but found '<scalar>'") are for th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 
 if TYPE_CHECKING:
     import yaml

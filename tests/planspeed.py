@@ -13,7 +13,6 @@ import json
 import re
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -23,6 +22,7 @@ from opambin.collecting import collect_seldom
 from opambin.context import Context, open_context
 from opambin.door import warmup
 from opambin.door.decision import decide
+from opambin.frozen import dataclass
 from opambin.model import (
     ConeKey,
     Digest,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from opambin.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from opambin.cli.helpwords import wants_help
 from opambin.cli.jsonsummary import Summary
+from opambin.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

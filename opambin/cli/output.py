@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from opambin.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from opambin import gather
 from opambin.exchange import planning
 from opambin.exchange.opening import open_shelf
+from opambin.frozen import dataclass
 from opambin.model import Package
 from opambin.opam.parser import parse
 from opambin.placement import removing

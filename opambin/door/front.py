@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opambin import request
 from opambin.context import open_context, real_opam
 from opambin.door.asking import ask_for_plan
 from opambin.errors import OpambinError, UnavailableError
+from opambin.frozen import dataclass
 from opambin.model import PackageName
 from opambin.opam import hooklist
 from opambin.opam.client import PlanFailed

@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from opambin.errors import OpambinError
+from opambin.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.config import REMOTES_VARIABLE, remotes_file
 from opambin.errors import MisuseError, OpambinError, UnavailableError
 from opambin.exchange.shelf import Shelf
+from opambin.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,10 +7,11 @@ prefers what they have is made beside it: the one that restores more wins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from opambin.frozen import dataclass
 from opambin.opam import fields
 from opambin.plan import Item, Verdict, is_check, make_plan
 

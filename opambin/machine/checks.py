@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, OpambinError
+from opambin.frozen import dataclass
 from opambin.model import PackageName
 from opambin.opam import ast, filters, hooklist
 from opambin.opam.interpolation import as_text

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from opambin.frozen import dataclass
 from opambin.opam import ast, filters
 from opambin.plan import Verdict
 

@@ -6,8 +6,10 @@ and comments are equal. Shapes follow the grammar, not the meaning: ``depends`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
+
+from opambin.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

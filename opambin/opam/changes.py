@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
+from opambin.frozen import dataclass
 from opambin.opam import statefile
 from opambin.opam.ast import List, OpamFile, Option, String, Value
 from opambin.opam.parser import parse

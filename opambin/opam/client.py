@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
+from opambin.frozen import dataclass
 from opambin.model import Package, PackageName, Version
 from opambin.opam.solution import Action, Plan, PlanFailed, Verb, parse_plan
 

@@ -5,10 +5,10 @@ Source of the rules: opam's manual, "<pkgname>.install".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.opam import ast
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ the lock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.opam.parser import parse
 from opambin.opam.statefile import read_text
 

@@ -8,10 +8,10 @@ hold is not there at all: neither true nor false. What remains of its braces is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.opam.ast import Bool, Defined, Group, List, Logop, Not, Option, PrefixRelop, String
 from opambin.opam.filters import Env, Value, evaluate, to_bool
 from opambin.opam.interpolation import as_text

@@ -11,11 +11,11 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.opam.ast import Field, Ident, List, Option, Section, String
 from opambin.opam.printer import print_value
 

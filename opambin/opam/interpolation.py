@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from opambin.frozen import dataclass
 
 Value: TypeAlias = bool | str | tuple[str, ...] | None
 """What a variable or a filter is worth; None is undefined."""

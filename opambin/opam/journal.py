@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import UnavailableError
+from opambin.frozen import dataclass
 from opambin.opam.statefile import replace_file
 
 if TYPE_CHECKING:

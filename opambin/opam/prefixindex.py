@@ -10,10 +10,11 @@ from __future__ import annotations
 import marshal
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

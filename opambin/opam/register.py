@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, MisuseError, UnavailableError
+from opambin.frozen import dataclass
 from opambin.model import Package, PackageName
 from opambin.opam import invariant, statefile
 from opambin.opam.ast import Ident, List

@@ -7,11 +7,11 @@ for good by the first opam that writes into it, and opam 2.6 then ends without r
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from opambin.errors import BadDataError, UnavailableError
+from opambin.frozen import dataclass
 from opambin.opam.ast import Bool, Ident, List, OpamFile, String
 from opambin.opam.parser import parse
 from opambin.opam.statefile import read_text, strings_of

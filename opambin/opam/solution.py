@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.model import Package, PackageName, Version
 
 DEPS_OF = "deps-of-"

@@ -7,11 +7,11 @@ a file that does not parse is reported and never taken for an empty one.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import UnavailableError
+from opambin.frozen import dataclass
 from opambin.opam.changes import Changes
 from opambin.opam.statefile import read_text
 from opambin.opam.switchfiles import PackageConfig, SwitchConfig, SwitchState, parse_package_list

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.model import Package, PackageName, Version
 from opambin.opam.ast import Field, List, Option, String
 from opambin.opam.parser import parse

@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
 from opambin.foldednames import collision, folds_names
+from opambin.frozen import dataclass
 from opambin.model import PLACEHOLDER, FileType
 from opambin.placement.parallel import in_parallel
 from opambin.relocate import engine

@@ -16,10 +16,10 @@ import json
 import os
 import shutil
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
+from opambin.frozen import dataclass
 from opambin.model import Package, PackageName
 from opambin.opam import fields, hooklist
 from opambin.opam.changes import QUICK, digest

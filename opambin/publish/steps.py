@@ -29,7 +29,7 @@ from opambin.publish.edits import (
     carry_out,
     merged,
 )
-from opambin.relocate import blocks, bytecode, dunesite, elf, machofile, rendering
+from opambin.relocate import blocks, bytecode, dunesite, elf, machomagic, rendering
 from opambin.relocate.marshalheader import read_header
 from opambin.relocate.marshalstream import string_at, string_words
 
@@ -49,7 +49,7 @@ def file_edits(content: bytes, occurrences: Sequence[Occurrence]) -> FileEdits:
         CannotRelocateError: They would not give what a restore gives.
         BadDataError: The bytes are not what the occurrences say.
     """
-    if machofile.recognises(content):
+    if machomagic.recognises(content):
         raise CannotRelocateError("Mach-O", "has to be signed again after it was changed")
     swept = _is_swept(content, occurrences)
     kept = [found for found in occurrences if not (swept and _is_stale_in_place(found))]

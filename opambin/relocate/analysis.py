@@ -7,12 +7,13 @@ bound to the prefix it was built at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Occurrence
 from opambin.relocate import (
     arfile,
@@ -22,7 +23,7 @@ from opambin.relocate import (
     elfdata,
     embedded,
     launchinfo,
-    machofile,
+    machomagic,
     marshal,
     marshalheader,
     text,
@@ -100,7 +101,7 @@ def _suspicious(data: bytes, spelling: Spelling) -> bool:
 
 
 def _is_native(data: bytes) -> bool:
-    return data.startswith((elf.MAGIC, arfile.MAGIC)) or machofile.recognises(data)
+    return data.startswith((elf.MAGIC, arfile.MAGIC)) or machomagic.recognises(data)
 
 
 def _located(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) -> Located:
@@ -148,7 +149,9 @@ def _native(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) ->
         return arfile.locate(data, spelling, path, keep_length=keep_length)
     if bytecode.recognises(data):
         return _custom(data, spelling, path, keep_length=keep_length)
-    if machofile.recognises(data):
+    if machomagic.recognises(data):
+        from opambin.relocate import machofile
+
         return machofile.locate(data, spelling, path, keep_length=keep_length)
     return _elf(data, spelling, path, keep_length=keep_length)
 
@@ -165,7 +168,11 @@ def _custom(data: bytes, spelling: Spelling, path: str, *, keep_length: bool) ->
     table = bytecode.sections(data)
     if table is None:
         raise BadDataError(path, "not a bytecode program")
-    locate = machofile.locate if machofile.recognises(data) else _elf
+    locate = _elf
+    if machomagic.recognises(data):
+        from opambin.relocate import machofile
+
+        locate = machofile.locate
     head = locate(data[: table.start], spelling, path, keep_length=keep_length)
     body = bytecode.locate(head.content + data[table.start :], spelling, path)
     occurrences = sorted((*head.occurrences, *body.occurrences), key=lambda found: found.offset)

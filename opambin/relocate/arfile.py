@@ -6,12 +6,13 @@ GNU and BSD (macOS) differ in where names longer than 15 bytes stand; members ar
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.model import Bound
-from opambin.relocate import elf, elfdata, machofile
+from opambin.relocate import elf, elfdata, machomagic
 from opambin.relocate.located import Located
 from opambin.relocate.pieces import Change, apply
 
@@ -23,7 +24,7 @@ MAGIC = b"!<arch>\n"
 HEADER_SIZE = 60
 INDEX_NAMES = frozenset({b"/", b"/SYM64/", b"__.SYMDEF", b"__.SYMDEF SORTED", b"__.SYMDEF_64"})
 LONG_NAMES = b"//"
-_NATIVE = (elf.MAGIC, machofile.MAGIC)
+_NATIVE = (elf.MAGIC, machomagic.MAGIC)
 _WHAT = "ar archive"
 
 
@@ -107,13 +108,21 @@ def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = Fa
     occurrences: list[Occurrence] = []
     for member in touched:
         name = f"{path}({member.name.decode('ascii', 'backslashreplace')})"
-        native = machofile if data.startswith(machofile.MAGIC, member.offset) else elfdata
-        part = native.locate(data[member.offset : member.end], spelling, name, keep_length=keep_length)
+        part = _locate(data[member.offset : member.end], spelling, name, keep_length=keep_length)
         changes.append(Change(member.offset, member.end, part.content))
         occurrences += (_shifted(found, member) for found in part.occurrences)
         bound += (replace(found, path=path, reason=f"{name}: {found.reason}") for found in part.bound)
         leaks += part.leaks
     return Located(apply(data, changes), tuple(occurrences), tuple(bound), leaks)
+
+
+def _locate(data: bytes, spelling: Spelling, name: str, *, keep_length: bool) -> Located:
+    """Bring an object file into placeholder form."""
+    if not data.startswith(machomagic.MAGIC):
+        return elfdata.locate(data, spelling, name, keep_length=keep_length)
+    from opambin.relocate import machofile
+
+    return machofile.locate(data, spelling, name, keep_length=keep_length)
 
 
 def _touched(data: bytes, spelling: Spelling, path: str) -> tuple[list[Member], list[Bound], int]:

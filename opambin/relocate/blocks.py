@@ -9,9 +9,9 @@ links, so that the string can grow again.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 
 STRING_TAG = 252
 ABSTRACT_TAG = 251

@@ -12,12 +12,12 @@ which is another module's business and keeps its length. All sections may change
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.model import PLACEHOLDER, Bound, Kind, Occurrence
-from opambin.relocate import elf, machofile, marshal, marshalwrite
+from opambin.relocate import elf, machomagic, marshal, marshalwrite
 from opambin.relocate.located import Located
 from opambin.relocate.pieces import (
     Change,
@@ -130,7 +130,7 @@ def locate(data: bytes, spelling: Spelling, path: str) -> Located:
 
 
 def _is_native(launcher: bytes) -> bool:
-    return launcher.startswith(elf.MAGIC) or machofile.recognises(launcher)
+    return launcher.startswith(elf.MAGIC) or machomagic.recognises(launcher)
 
 
 def _table(table: SectionTable, lengths: Sequence[int]) -> bytes:

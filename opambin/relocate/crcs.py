@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
-from opambin.relocate import arfile, camlobj, elf, machofile
+from opambin.frozen import dataclass
+from opambin.relocate import arfile, camlobj, elf, machomagic
 from opambin.relocate.camlunits import CRC_LENGTH, IMPLEMENTATION, items, units
 from opambin.relocate.marshalheader import MAGIC as VALUE_MAGIC
 from opambin.relocate.marshalheader import read_header
@@ -61,7 +62,7 @@ def may_hold_crcs(data: bytes) -> bool:
     """Tell quickly whether a file is of a kind that holds CRCs of implementations."""
     if camlobj.recognises(data):
         return data[8] in _UNIT + _LIBRARY
-    native = data.startswith((elf.MAGIC, arfile.MAGIC)) or machofile.recognises(data)
+    native = data.startswith((elf.MAGIC, arfile.MAGIC)) or machomagic.recognises(data)
     return native and VALUE_MAGIC in data
 
 

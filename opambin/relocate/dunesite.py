@@ -9,10 +9,10 @@ The format is that of ``encode_replacement`` in dune's ``artifact_substitution.m
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, CannotRelocateError
+from opambin.frozen import dataclass
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Kind, Occurrence
 from opambin.relocate.located import Located
 from opambin.relocate.pieces import Change, Pieces, apply, check_placeholder, refuse_others

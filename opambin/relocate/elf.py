@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.relocate.native import RegionIndex
 
 MAGIC = b"\x7fELF"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from opambin.frozen import dataclass
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Bound, Kind, Occurrence
 from opambin.relocate import blocks, dunesite, elf, embedded
 from opambin.relocate.located import Located

@@ -11,11 +11,11 @@ import itertools
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Self
 
 from opambin.errors import BadDataError, CannotRelocateError
+from opambin.frozen import dataclass
 from opambin.relocate import arfile, camlobj, elf, rendering
 from opambin.relocate.copying import Way, copy, copy_part
 from opambin.relocate.mapped import mapped

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
-from opambin.relocate import arfile, bytecode, camlobj, elf, machofile
+from opambin.relocate import arfile, bytecode, camlobj, elf, machomagic
 from opambin.relocate.marshalheader import MAGIC as VALUE_MAGIC
 from opambin.relocate.marshalheader import decompress, read_header
 from opambin.relocate.marshalstream import all_strings
@@ -69,7 +69,9 @@ def _parts(data: bytes) -> list[Part] | None:
         return [b"bytecode", *_bytecode_parts(data, table)]
     if data.startswith(elf.MAGIC):
         return [b"elf", *_elf_parts(data)]
-    if machofile.recognises(data):
+    if machomagic.recognises(data):
+        from opambin.relocate import machofile
+
         return [b"mach-o", machofile.identical_part(data)]
     if data.startswith(arfile.MAGIC):
         return [b"ar", *_archive_parts(data)]

@@ -20,6 +20,7 @@ from opambin.errors import BadDataError
 from opambin.model import Bound
 from opambin.relocate import elfdata, machosign
 from opambin.relocate.located import Located
+from opambin.relocate.machomagic import MAGIC, MAX_SLICES, UNIVERSAL, UNIVERSAL64
 from opambin.relocate.native import RegionIndex
 from opambin.relocate.pieces import Pieces
 
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
     from opambin.relocate.spelling import Spelling
 
-MAGIC = b"\xcf\xfa\xed\xfe"  # 64 bits, little-endian
-_OTHER_MAGICS = (b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf")  # 32 bits, big-endian
-_UNIVERSAL, _UNIVERSAL64 = b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf"
-_MAX_SLICES = 30  # Java classes begin with the same magic number; there a version from 45 on follows
 _WHAT = "Mach-O file"
 _HEADER_SIZE = 32  # bytes
 _MAX_COMMANDS = 10_000
@@ -118,13 +115,6 @@ class MachO:
         return False
 
 
-def recognises(data: bytes) -> bool:
-    """Tell from its first bytes whether a file is a Mach-O file, for one machine or for several."""
-    if data.startswith((_UNIVERSAL, _UNIVERSAL64)):
-        return 0 < int.from_bytes(data[4:8]) <= _MAX_SLICES
-    return data.startswith((MAGIC, *_OTHER_MAGICS))
-
-
 def locate(data: bytes, spelling: Spelling, path: str, *, keep_length: bool = False) -> Located:
     """Bring a Mach-O file into placeholder form.
 
@@ -177,12 +167,12 @@ def identical_part(data: bytes) -> bytes:
 
 def _slices(data: bytes) -> list[tuple[int, int]]:
     """Return bounds of the files for one machine in a file, by rising offset."""
-    if not data.startswith((_UNIVERSAL, _UNIVERSAL64)):
+    if not data.startswith((UNIVERSAL, UNIVERSAL64)):
         return [(0, len(data))]
     count = int.from_bytes(data[4:8])
-    layout = ">8xII4x" if data.startswith(_UNIVERSAL) else ">8xQQ8x"
+    layout = ">8xII4x" if data.startswith(UNIVERSAL) else ">8xQQ8x"
     table = data[8 : 8 + count * struct.calcsize(layout)]
-    if count > _MAX_SLICES or len(table) < count * struct.calcsize(layout):
+    if count > MAX_SLICES or len(table) < count * struct.calcsize(layout):
         raise BadDataError(_WHAT, "the table of machines is cut off")
     found = sorted((start, start + size) for start, size in struct.iter_unpack(layout, table))
     bounds = [(0, 8 + len(table)), *found, (len(data), len(data))]

@@ -8,10 +8,10 @@ bytes say. All headers of OCaml 4.07 to 5.4 are known (runtime/caml/intext.h).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

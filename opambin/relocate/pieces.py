@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, CannotRelocateError
+from opambin.frozen import dataclass
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
 from opambin.relocate.located import Located
 from opambin.relocate.spelling import pad

@@ -7,10 +7,11 @@ not what the manifest says, nothing is rendered.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, CannotRelocateError
+from opambin.frozen import dataclass
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind, Occurrence
 from opambin.relocate import (
     arfile,
@@ -19,7 +20,7 @@ from opambin.relocate import (
     camlobj,
     dunesite,
     elf,
-    machofile,
+    machomagic,
     marshal,
     marshalwrite,
 )
@@ -102,7 +103,11 @@ def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> 
     if found is not None:
         return apply(content, found)
     content = _rendered(content, occurrences, target)
-    return machofile.finish(content) if needs_finish(content) else content
+    if not needs_finish(content):
+        return content
+    from opambin.relocate import machofile
+
+    return machofile.finish(content)
 
 
 def changes(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> list[Change] | None:
@@ -115,7 +120,7 @@ def changes(content: bytes, occurrences: Sequence[Occurrence], target: bytes) ->
         CannotRelocateError: The prefix does not fit.
     """
     check(occurrences, target)
-    if content.startswith((elf.MAGIC, arfile.MAGIC)) or machofile.recognises(content):
+    if content.startswith((elf.MAGIC, arfile.MAGIC)) or machomagic.recognises(content):
         return None
     for recognises, module_changes in _WHOLE:
         if recognises(content):
@@ -128,7 +133,7 @@ def needs_finish(head: bytes) -> bool:
 
     Such a file is rendered as a whole, also where all occurrences are in place.
     """
-    return machofile.recognises(head)
+    return machomagic.recognises(head)
 
 
 def _rendered(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:

@@ -8,10 +8,10 @@ only: ``/opt/foo`` is not in ``/opt/foobar``, nor in ``/mnt/opt/foo``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opambin.errors import MisuseError
+from opambin.frozen import dataclass
 from opambin.model import PADDED_LENGTH
 
 if TYPE_CHECKING:

@@ -25,11 +25,12 @@ import json
 import marshal
 import os
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opambin.errors import BadDataError
+from opambin.frozen import dataclass
 from opambin.model import ConeKey, OutputId, Package, Symbol
 from opambin.surroundings import Keyed, Platform, Surroundings
 

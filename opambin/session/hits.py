@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opambin.context import open_context
 from opambin.errors import BadDataError, CannotRelocateError, OpambinError, UnavailableError
+from opambin.frozen import dataclass
 from opambin.model import FileType, Package, PackageName, Version
 from opambin.opam import dotinstall
 from opambin.opam.parser import parse

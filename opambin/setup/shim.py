@@ -10,9 +10,9 @@ import os
 import re
 import shlex
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from opambin.frozen import dataclass
 from opambin.resources import shim_file
 
 if TYPE_CHECKING:

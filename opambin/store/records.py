@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from opambin.frozen import dataclass
 
 if TYPE_CHECKING:
     from opambin.model import ConeKey, OutputId, PackageName, Version

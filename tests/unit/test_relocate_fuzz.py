@@ -20,7 +20,7 @@ from test_relocate_analysis import bytecode_program
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind
-from opambin.relocate import camlobj, camlunits, dynamic, machofile, marshal
+from opambin.relocate import camlobj, camlunits, dynamic, machofile, machomagic, marshal
 from opambin.relocate.analysis import Analysis, analyse
 from opambin.relocate.rendering import render
 from opambin.relocate.spelling import Spelling
@@ -120,8 +120,8 @@ def check(data: bytes, path: str) -> Analysis:
 def assert_nothing_else_changed(data: bytes, found: Analysis) -> None:
     """With the padded spelling for the prefix, a file is what it was, unless that was not its spelling."""
     assert found.content is not None
-    native = machofile.recognises(data)
-    if native and data.startswith(machofile.MAGIC) and machofile.parse(data).signature is not None:
+    native = machomagic.recognises(data)
+    if native and data.startswith(machomagic.MAGIC) and machofile.parse(data).signature is not None:
         assert wrong_pages(found.content) == []
     respelled = (
         PREFIX in data

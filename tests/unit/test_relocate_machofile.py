@@ -12,7 +12,7 @@ from test_relocate_analysis import bytecode_program
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PLACEHOLDER, Kind
-from opambin.relocate import arfile, machofile, machosign
+from opambin.relocate import arfile, machofile, machomagic, machosign
 from opambin.relocate.analysis import analyse
 from opambin.relocate.engine import Placing, place
 from opambin.relocate.identity import identity
@@ -226,7 +226,7 @@ def test_a_damaged_file_raises_nothing_and_moves_only_with_a_fitting_signature(a
     found = analyse(data, SPELLING, "x")
     if (
         found.content is not None
-        and found.content.startswith(machofile.MAGIC)
+        and found.content.startswith(machomagic.MAGIC)
         and b"\xfa\xde\x0c\xc0" in data
     ):
         live = render(found.content, found.occurrences, PREFIX)
