@@ -6,7 +6,6 @@ import getpass
 import json
 import os
 import socket
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +41,7 @@ def identity(environ: Mapping[str, str], config: Config, others: Sequence[str] =
     home = environ.get("HOME", "")
     folders = {home, environ.get("OPAMROOT") or (f"{home}/.opam" if home else ""), str(config.cache)}
     users = {environ.get("USER", ""), environ.get("LOGNAME", "")}
-    with suppress(KeyError, OSError):
-        users.add(getpass.getuser())
+    users.add(_user())
     full = socket.gethostname()
     return Identity(
         tuple(sorted(os.fsencode(folder.rstrip("/")) for folder in folders if folder.startswith("/"))),
@@ -51,6 +49,14 @@ def identity(environ: Mapping[str, str], config: Config, others: Sequence[str] =
         tuple(sorted({full, full.partition(".")[0]} - {""})),
         tuple(text.encode() for text in others),
     )
+
+
+def _user() -> str:
+    """Return the name of the user; empty where there is none, as in a container with just a number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def place_of(target: str, environ: Mapping[str, str]) -> Place:
@@ -61,7 +67,7 @@ def place_of(target: str, environ: Mapping[str, str]) -> Place:
     """
     if not target:
         raise MisuseError("name a folder or a URL to publish to")
-    owner = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
+    owner = f"{_user() or f'user {os.geteuid()}'}@{socket.gethostname()}, process {os.getpid()}"
     if target.startswith(_RSYNC):
         address = target if target.startswith("rsync://") else target.removeprefix(_RSYNC)
         return Rsync(address, owner)

@@ -162,6 +162,16 @@ def test_a_folder_may_be_served_as_it_is(cli: Cli, tmp_path: Path) -> None:
     assert done.json["base_url"] == f"file://{tmp_path}/repo"
 
 
+def test_a_user_without_a_name_publishes(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container that runs as a number only it was an internal error."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert cli("publish", str(tmp_path / "repo"), "--base-url", URL).code == 0
+
+
 def test_a_bad_time(cli: Cli, tmp_path: Path) -> None:
     cli.setenv("SOURCE_DATE_EPOCH", "yesterday")
     done = cli("publish", str(tmp_path / "repo"), "--base-url", URL)
