@@ -271,6 +271,7 @@ def _record(run: Run) -> None:
     if store is None or store.staging.readonly:
         return
     context = run.context
+    known = [*run.restored, *run.recognised]
     records = [
         InstalledRecord(
             manifest.package.name,
@@ -279,11 +280,11 @@ def _record(run: Run) -> None:
             manifest.output,
             context.changes_digest(manifest.package.name),
         )
-        for manifest in run.restored
+        for manifest in known
     ]
     try:
         store.forget_installed(context.prefix, run.removal.for_good)
         store.record_installed(context.prefix, records)
-        store.touch([(manifest.key, manifest.output) for manifest in run.restored], int(time.time()))
+        store.touch([(manifest.key, manifest.output) for manifest in known], int(time.time()))
     except UnavailableError as error:
         run.reports.append(str(error))

@@ -83,6 +83,7 @@ class Run:
         chosen: What is in the switch, or will be, by name.
         restored: The snapshots that are in place.
         checked: The packages whose checks passed.
+        recognised: Snapshots of builds of these that gave what the checks gave.
         left: Package to reason, for those that are left to opam.
         reports: What the user must hear of.
         environment_stale: Whether opam's record of the environment must be written anew.
@@ -101,6 +102,7 @@ class Run:
     chosen: dict[PackageName, Provided] = field(default_factory=dict)
     restored: list[Manifest] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
+    recognised: list[Manifest] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     reports: list[str] = field(default_factory=list)
     environment_stale: bool = False
@@ -179,6 +181,21 @@ def settle(run: Run, name: PackageName) -> None:
     )
     run.chosen[name] = AfterCheck(context, config)
     run.checked.append(str(item.package))
+    run.recognised += _as_built(run, name, config)
+
+
+def _as_built(run: Run, name: PackageName, config: PackageConfig) -> list[Manifest]:
+    """Return the snapshot of a build that gave what a check gave: that output is what is installed now."""
+    key, context = run.universe.key(name).key, run.context
+    if key is None or context.store is None:
+        return []
+
+    def gave(manifest: Manifest) -> PackageConfig:
+        text = manifest.config or 'opam-version: "2.0"\n'
+        return checks.parse_config(context.live_text(text), str(name))
+
+    outputs = [it for it in context.store.outputs(key) if not (it.files or it.edits or it.install)]
+    return [it for it in outputs if gave(it) == config][:1]
 
 
 def extra_files(context: Context, manifest: Manifest) -> dict[str, bytes]:

@@ -49,6 +49,10 @@ post-messages: ["in %{{lib}}%" {{success}} "sad" {{failure}} "two\\nlines"]
 ]
 """,
     "conf-sh.1": 'flags: conf\nbuild: [["sh" "-c" "true"]]\n',
+    "conf-asks.1": """flags: conf
+build: [["sh" "-c" "
+  printf 'opam-version: \\"2.0\\"\\nvariables { found: \\"%s\\" }\\n' $TEST_FOUND > conf-asks.config"]]
+""",
 }
 _numbers = itertools.count(1)
 
@@ -104,6 +108,13 @@ def same(world: World, left: str, right: str) -> None:
     plans = [world.opam("upgrade", "--show-actions", "--switch", name).out for name in (left, right)]
     one_plan, other_plan = ([line for line in text.splitlines() if line[:1] != "#"] for text in plans)
     assert one_plan == other_plan
+
+
+def origins(world: World, switch: str) -> dict[str, str]:
+    """Where each package of a switch came from."""
+    listed = json.loads(world.opam_bin("list", "--switch", switch, "--json").out)
+    (only,) = listed["switches"]
+    return {row["name"]: row["origin"] or "not on record" for row in only["packages"]}
 
 
 def built(world: World) -> list[str]:
@@ -288,6 +299,19 @@ def test_checks_of_conf_packages_run(world: World, first: str, second: str) -> N
     done = world.opam_bin("install", "--switch", second, "conf-sh", "leaf")
     assert "1 restored, 1 checked" in done.text
     same(world, first, second)
+    assert origins(world, second) == {"conf-sh": "on record", "leaf": "restored"}
+
+
+def test_a_check_that_gives_something_else_is_no_snapshot_of_the_store(
+    world: World, first: str, second: str
+) -> None:
+    more = {"TEST_FOUND": "one"}
+    world.opam("install", "--switch", first, "conf-asks", more=more)
+    world.opam_bin("install", "--switch", second, "conf-asks", more=more | {"TEST_FOUND": "another"})
+    assert origins(world, second) == {"conf-asks": "not on record"}
+    world.opam("remove", "--switch", second, "conf-asks")
+    world.opam_bin("install", "--switch", second, "conf-asks", more=more)
+    assert origins(world, second) == {"conf-asks": "on record"}
 
 
 def test_a_dry_run_changes_nothing(world: World, first: str, second: str) -> None:
