@@ -13,7 +13,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from corpus import MAKE_CORPUS
@@ -39,12 +39,12 @@ class Pair:
     Attributes:
         world: The root, and the store.
         packages: What was asked for in both, the compiler first.
-        summary: What ``opam-bin install --json-summary`` said of the second one.
+        summaries: What ``opam-bin switch create`` and ``install`` said of the second one.
     """
 
     world: World
     packages: tuple[str, ...]
-    summary: dict[str, object]
+    summaries: tuple[dict[str, Any], ...]
 
     def ask(self, switch: str, *query: str) -> str:
         """Return what opam says of a switch, with the names of the switch taken out."""
@@ -94,18 +94,19 @@ def pair(opam_program: str, short_folder: Path) -> Iterator[Pair]:
         world.opam("switch", "create", FIRST, packages[0], "--description", DESCRIPTION)
         world.opam("install", "--switch", FIRST, *packages)
     world.opam("switch", "set-description", DESCRIPTION, "--switch", FIRST)
-    world.opam("switch", "create", SECOND, "--empty", "--description", DESCRIPTION)
-    world.opam("switch", "set-invariant", packages[0], "--switch", SECOND, "--no-action")
+    create = ("switch", "create", SECOND, packages[0], "--description", DESCRIPTION, "--no-switch")
     try:
         with hidden(folder / "corpus/sources", world.root / "download-cache"):
-            done = world.opam_bin("install", "--switch", SECOND, "--json-summary", *packages)
-        yield Pair(world, packages, json.loads(done.out))
+            steps = (create, ("install", "--switch", SECOND, *packages))
+            told_of = [world.opam_bin(*words, "--json-summary").out for words in steps]
+        yield Pair(world, packages, tuple(map(json.loads, told_of)))
     finally:
         world.opam("switch", "remove", SECOND)
 
 
 def test_everything_is_restored_without_a_source(pair: Pair) -> None:
-    assert (pair.summary["left_to_opam"], pair.summary["reports"]) == ({}, [])
+    for summary in pair.summaries:
+        assert (summary["left_to_opam"], summary["reports"], summary["reason"]) == ({}, [], None)
     assert pair.world.installed(SECOND) == pair.world.installed(FIRST)
     assert len(pair.world.installed(SECOND)) >= len(pair.packages) > 50
 
