@@ -11,8 +11,11 @@ import click
 
 from opambin.cli.amounts import Age, Size
 from opambin.cli.output import counted, date, print_json, print_problems
+from opambin.errors import UnavailableError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from opambin.store.eviction import Evicted
     from opambin.store.gc import GcReport
 
@@ -41,6 +44,8 @@ def command(max_size: int | None, older_than: float | None, dry_run: bool, as_js
     from opambin.store.store import Store
 
     config = load(os.environ)
+    if not dry_run:
+        _check_writable(config.cache)
     limits = eviction.Limits(max_size, older_than)
     with Store.open(config.cache, create=False, sharing=Sharing(config.shared)) as store:
         evicted = None
@@ -65,6 +70,24 @@ def command(max_size: int | None, older_than: float | None, dry_run: bool, as_js
     else:
         _tell(report, evicted)
     print_problems(problems)
+
+
+def _check_writable(place: Path) -> None:
+    """See that something can be removed from a store.
+
+    Raises:
+        UnavailableError: It is another's, or on something that is mounted read-only.
+    """
+    if not place.is_dir() or os.access(place, os.W_OK):
+        return
+    try:
+        owner = place.owner()
+    except (KeyError, OSError):  # a user that this machine has no name for
+        owner = "its owner"
+    raise UnavailableError(
+        f"nothing can be removed from the store at {place}, which you can't write: let {owner} run"
+        " 'opam-bin gc', make it writable, or name another directory in OPAMBIN_CACHE (--dry-run only counts)"
+    )
 
 
 def _tell(report: GcReport, evicted: Evicted | None) -> None:

@@ -92,7 +92,8 @@ def tell_transparent(*, transparent: bool) -> None:
     """Tell how a shell comes into transparent mode, or that the root is in it."""
     if transparent:
         click.echo(
-            """For each shell, or its start-up file: eval "$(opam-bin env)"  (fish: opam-bin env | source)"""
+            """For each shell, or its start-up file: eval "$(opam-bin env)\""""
+            """  (fish: opam-bin env --shell fish | source)"""
         )
     else:
         click.echo("Transparent mode stays on ('opam-bin uninstall' ends it).")

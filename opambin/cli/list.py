@@ -54,6 +54,7 @@ def command(globs: tuple[str, ...], switch: str | None, everywhere: bool, as_jso
 
 
 def _list_store(config: Config, globs: Sequence[str], *, as_json: bool) -> None:
+    from opambin.errors import UnavailableError
     from opambin.reports import holdings
     from opambin.summary import data_size
 
@@ -61,11 +62,13 @@ def _list_store(config: Config, globs: Sequence[str], *, as_json: bool) -> None:
     found = holdings.held(store, globs) if store is not None else []
     if as_json:
         print_json({"store": str(config.cache), "packages": [held_values(held) for held in found]})
+    elif store is None and globs:
+        raise UnavailableError(f"there is no store at {config.cache} yet: nothing was captured")
     elif store is None:
         click.echo(f"There is no store at {config.cache} yet; the first build that is captured makes it.")
-    elif not found:
-        click.echo("The store is empty." if not globs else "The store has no such package.")
-    else:
+    elif not found and not globs:
+        click.echo("The store is empty.")
+    elif found:
         print_table(HELD, [_held_row(held) for held in found])
         total = sum(len(held.snapshots) for held in found)
         size = data_size(sum(held.size for held in found))
@@ -74,6 +77,21 @@ def _list_store(config: Config, globs: Sequence[str], *, as_json: bool) -> None:
         )
     if store is not None:
         print_problems(store.problems)
+        _refuse_unknown(globs, [(held.name, held.version) for held in found], "the store has")
+
+
+def _refuse_unknown(globs: Sequence[str], found: Sequence[tuple[str, str]], who: str) -> None:
+    """Tell of names that nothing fits, after all else was listed.
+
+    Raises:
+        MisuseError: There are some.
+    """
+    from opambin.errors import MisuseError
+    from opambin.reports.holdings import matches
+
+    unknown = [glob for glob in globs if not any(matches(*package, [glob]) for package in found)]
+    if unknown:
+        raise MisuseError(f"{who} no package {', '.join(unknown)}")
 
 
 def _held_row(held: Held) -> tuple[str, ...]:
@@ -139,8 +157,11 @@ def _list_switches(config: Config, globs: Sequence[str], switch: str | None, *, 
         for at, (context, packages) in enumerate(found):
             if len(found) > 1:
                 click.echo(f"{chr(10) if at else ''}{context.switch.name} ({context.prefix})")
-            print_table(INSTALLED, [_installed_row(package) for package in packages])
+            if packages or not globs:
+                print_table(INSTALLED, [_installed_row(package) for package in packages])
     print_problems([*problems, *(store.problems if store is not None else ())])
+    listed = [(str(it.name), str(it.version)) for _, packages in found for it in packages]
+    _refuse_unknown(globs, listed, "the root has" if switch is None else f"switch {switch} has")
 
 
 def _installed_row(package: Installed) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ SECTIONS = {
         "env": "Print what makes plain 'opam install' restore, too.",
         "uninstall": "Take opam-bin out of an opam root.",
         "completion": "Print what makes the shell complete commands.",
+        "help": "Show the help of a command.",
     },
     "Install": {
         "install": "Install packages; restore what was built before.",

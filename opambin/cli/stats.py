@@ -37,12 +37,13 @@ def command(since: str | None, by: str, as_json: bool, html: Path | None) -> Non
     from opambin.context import open_store
     from opambin.errors import UnavailableError
     from opambin.reports.stats import Statistics, beginning, collect, day_of
+    from opambin.store.layout import Layout, check_format
 
     now = datetime.now().astimezone()
     day = day_of(since, now.date()) if since else None
     cache = load(os.environ).cache
     found = Statistics(day)
-    if cache.exists():
+    if check_format(Layout(cache)) or cache.exists():
         store, problem = open_store(load(os.environ), readonly=True)
         if store is None:
             raise UnavailableError(problem)

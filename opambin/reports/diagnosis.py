@@ -119,9 +119,20 @@ def _obstacle(there: Path, place: Path) -> str:
     return f"{place} is not empty, it holds {foreign[0]}" if foreign else ""
 
 
+def _judge_readonly(found: Condition, place: Path) -> None:
+    """Tell that nothing is captured: a fault where the store is the user's own, else it may be meant so."""
+    what = f"the store at {place} can't be written: what it has is restored, and nothing is captured"
+    if place.stat().st_uid == os.geteuid():
+        found.blame(what, "make it writable, or name another directory in OPAMBIN_CACHE")
+    else:
+        found.notes.append(f"{what} ('shared: read' says that this is meant)")
+
+
 def _measured(found: Condition, store: Store, *, full: bool) -> StoreCondition:
     place = store.layout.root
     state = StoreState.WRITABLE if os.access(place, os.W_OK) else StoreState.READONLY
+    if state is StoreState.READONLY and (found.config is None or found.config.shared != "read"):
+        _judge_readonly(found, place)
     snapshots, packages, size = None, None, None
     # without an index the manifests would have to be read, all of them
     if full or store.layout.index.exists():

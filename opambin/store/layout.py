@@ -135,8 +135,14 @@ def check_format(layout: Layout) -> bool:
     try:
         with layout.format_file.open("rb") as stream:
             found = stream.read(FORMAT_MAX_BYTES).decode("utf-8", "replace")
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return False
+    except NotADirectoryError as error:
+        there = next(path for path in (layout.root, *layout.root.parents) if path.exists())
+        raise UnavailableError(
+            f"there is no store at {layout.root}, and none can be made: {there} is no directory;"
+            " name another directory in OPAMBIN_CACHE"
+        ) from error
     except OSError as error:
         raise UnavailableError(f"the store at {layout.root} can't be read: {error.strerror}") from error
     if found != FORMAT_LINE.format(FORMAT_VERSION):

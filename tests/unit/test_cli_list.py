@@ -61,12 +61,40 @@ def test_json_has_every_snapshot(cli: Cli) -> None:
         pytest.param(["zed"], ["zed"], id="a name"),
         pytest.param(["conf-*"], ["conf-a", "conf-b"], id="a glob"),
         pytest.param(["zed.1.0", "conf-a"], ["conf-a", "zed"], id="name and version"),
-        pytest.param(["zed.2.0"], [], id="another version"),
     ],
 )
 def test_globs_choose(cli: Cli, globs: list[str], names: list[str]) -> None:
     cli.fill("zed", "conf-a", "conf-b")
     assert [package["name"] for package in cli("list", *globs, "--json").json["packages"]] == names
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["table", "json"])
+def test_a_name_that_nothing_fits_is_an_error_as_with_show(cli: Cli, more: tuple[str, ...]) -> None:
+    cli.fill("zed")
+    done = cli("list", "zed", "nosuch", "zed.2*", *more)
+    assert (done.code, "zed" in done.out) == (2, True)
+    assert done.err.splitlines()[-1] == "opam-bin: the store has no package nosuch, zed.2*"
+    assert cli("show", "nosuch").code == 2
+
+
+def test_a_name_without_a_store_is_an_error_as_with_show(cli: Cli) -> None:
+    done = cli("list", "zed")
+    assert (done.code, done.out) == (4, "")
+    assert "there is no store at" in done.err
+    assert cli("show", "zed").code == 4
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["show", "zed"], ["gc"], ["keep"], ["verify"], ["stats"]], ids=" ".join
+)
+def test_a_cache_that_is_a_file_is_an_error(cli: Cli, words: list[str]) -> None:
+    """It was taken for a store that is not there yet."""
+    cli.cache.write_text("mine")
+    done = cli(*words)
+    assert (done.code, done.out) == (4, "")
+    assert f"{cli.cache} is no directory; name another" in done.err
+    cli.setenv("OPAMBIN_CACHE", f"{cli.cache}/below")
+    assert f"{cli.cache} is no directory; name another" in cli(*words).err
 
 
 def test_versions_come_in_opams_order(cli: Cli) -> None:

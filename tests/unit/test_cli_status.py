@@ -239,8 +239,21 @@ def test_a_store_that_is_read_only_or_can_not_be_made_there(
     (what,) = whats(cli)
     assert "is not writable" in what
     cli.fill("zed")
-    assert whats(cli) == []
+    (what,) = whats(cli)
+    assert "can't be written: what it has is restored, and nothing is captured" in what
     assert cli("status", "--json").json["store"]["state"] == "read-only"
+    cli.setenv("OPAMBIN_SHARED_STORE", "read")
+    assert whats(cli) == []
+
+
+def test_a_store_of_another_user_may_be_meant_to_be_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.make_root("s1")
+    cli.fill("zed")
+    real = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: bool(not mode & os.W_OK and real(path, mode)))
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+    assert whats(cli) == []
+    assert "'shared: read' says that this is meant" in cli("status").out
 
 
 def test_a_part_of_the_store_that_can_not_be_read_is_a_problem_and_no_bug(

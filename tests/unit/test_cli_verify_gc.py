@@ -148,3 +148,18 @@ def test_gc_waits_for_no_writer_for_ever(cli: Cli, monkeypatch: pytest.MonkeyPat
         done = cli("gc")
     assert done.code == 4
     assert "being written by another process" in done.err
+
+
+def test_gc_of_a_store_that_can_not_be_written_says_what_to_do(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It spoke of a read-only database."""
+    cli.fill("zed")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("pathlib.Path.owner", lambda _: "the-admin")
+    for more in ([], ["--max-size", "1"]):
+        done = cli("gc", *more)
+        assert (done.code, done.out) == (4, "")
+        assert f"the store at {cli.cache}, which you can't write: let the-admin run" in done.err
+    assert cli("gc", "--dry-run").code == 0
+    assert list(cli.cache.glob("manifests/**/*"))
