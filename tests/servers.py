@@ -168,12 +168,20 @@ def _certify(folder: Path) -> None:
 
 
 @contextmanager
-def registry(folder: Path, *, password: bool = False, delete: bool = True) -> Iterator[Running]:
-    """Run Debian's docker-registry with its data in ``folder``."""
+def registry(
+    folder: Path, *, password: bool = False, delete: bool = True, auth: str = ""
+) -> Iterator[Running]:
+    """Run Debian's docker-registry with its data in ``folder``.
+
+    Args:
+        folder: Everything is there; made if it is not.
+        password: Whether :data:`USER` has to come with :data:`PASSWORD`.
+        delete: Whether anybody may delete.
+        auth: What its configuration says about authentication, in place of that.
+    """
     binary = program("docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    auth = ""
     if password:
         code = _bcrypt(PASSWORD)
         (folder / "htpasswd").write_text(f"{USER}:{code}\n")
