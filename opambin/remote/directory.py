@@ -61,6 +61,14 @@ class DirectoryRemote:
 
     def get(self, name: str, *, limit: int, span: Span | None = None) -> bytes | None:
         """Return what ``name`` holds, or a part of it (see :class:`opambin.remote.protocol.Remote`)."""
+        try:
+            return self._get(name, limit, span)
+        except RemoteDownError as error:
+            if not _is_stale(error):
+                raise
+            return self._get(name, limit, span)  # NFS: it was replaced while it was read
+
+    def _get(self, name: str, limit: int, span: Span | None) -> bytes | None:
         fd = self._open(name)
         if fd is None:
             return None
@@ -107,7 +115,7 @@ class DirectoryRemote:
                 _write(draft, data, sync=self._sync)
                 final.parent.mkdir(parents=True, exist_ok=True)
                 if replace:
-                    draft.replace(final)
+                    _replace(draft, final)
                     return True
                 return _link(draft, final)
 
@@ -214,6 +222,21 @@ def _write(draft: Path, data: bytes | Path, *, sync: bool) -> None:
                 shutil.copyfileobj(source, stream, PIECE)
         if sync:
             os.fsync(fd)  # over NFS this is also what tells of a full disk
+
+
+def _is_stale(error: RemoteDownError) -> bool:
+    """Say whether a file is gone that was open: over NFS nobody keeps it for who reads it."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ESTALE
+
+
+def _replace(draft: Path, final: Path) -> None:
+    number = draft.stat().st_ino
+    try:
+        draft.replace(final)
+    except FileNotFoundError:
+        # NFS: it was renamed, the answer got lost, and the second try found no draft
+        if final.stat().st_ino != number:
+            raise
 
 
 def _link(draft: Path, final: Path) -> bool:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from memory_remote import MemoryRemote
 from remote_contract import SLOT, RemoteContract
 
-from opambin.errors import BadDataError
+from opambin.errors import BadDataError, UnavailableError
 from opambin.remote.directory import DRAFTS, OLD_DRAFT_SECONDS, DirectoryRemote
 from opambin.remote.faults import RemoteDownError
 
@@ -104,6 +108,78 @@ def test_the_answer_to_a_link_got_lost(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "link", twice)
     assert DirectoryRemote(tmp_path, write=True).put(SLOT, b"first")
+
+
+def test_the_answer_to_a_rename_got_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS: the kernel's second try does not find what the first one has renamed."""
+    replace = os.replace
+
+    def twice(source: str, target: str, **_: object) -> None:
+        replace(source, target)
+        replace(source, target)
+
+    remote = DirectoryRemote(tmp_path, write=True)
+    remote.put(SLOT, b"first")
+    monkeypatch.setattr(os, "replace", twice)
+    assert remote.put(SLOT, b"second", replace=True)
+    assert remote.get(SLOT, limit=9) == b"second"
+
+
+def test_a_rename_whose_draft_somebody_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(source: str, *_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", source)
+
+    remote = DirectoryRemote(tmp_path, write=True)
+    remote.put(SLOT, b"first")
+    monkeypatch.setattr(os, "replace", gone)
+    with pytest.raises(UnavailableError, match="No such file"):
+        remote.put(SLOT, b"second", replace=True)
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "for good"])
+def test_a_file_that_was_replaced_while_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """NFS: who reads a file does not keep it alive; that does not mean that the remote is down."""
+    remote = DirectoryRemote(tmp_path, write=True)
+    remote.put(SLOT, b"statement")
+    fstat, left = os.fstat, [times]
+
+    def stale(fd: int) -> os.stat_result:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return fstat(fd)
+
+    monkeypatch.setattr(os, "fstat", stale)
+    if times == 1:
+        assert remote.get(SLOT, limit=9) == b"statement"
+    else:
+        with pytest.raises(RemoteDownError, match="Stale"):
+            remote.get(SLOT, limit=9)
+
+
+def test_what_a_write_asks_of_the_file_system(tmp_path: Path) -> None:
+    """Nothing that NFS lacks: written and flushed under a name of its own, then linked; no lock."""
+    program = "from pathlib import Path; from opambin.remote.directory import DirectoryRemote as D;"
+    program += f"D(Path({str(tmp_path / 'remote')!r}), write=True).put('keys/ab', b'x' * 70000)"
+    calls = "trace=%file,%desc,flock,fcntl"
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("no strace")
+    log = tmp_path / "log"
+    command = [strace, "-f", "-e", calls, "-o", str(log), sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "ptrace" in done.stderr.lower():
+        pytest.skip(f"nothing can be traced here: {done.stderr.strip()[-100:]}")
+    lines = [line for line in log.read_text().splitlines() if str(tmp_path / "remote") in line]
+    text = log.read_text()
+    draft = next(line for line in lines if "O_CREAT" in line)
+    assert "O_EXCL" in draft
+    order = [text.index(draft), text.index("fsync("), text.index("link(", text.index("fsync("))]
+    assert order == sorted(order)
+    assert "flock(" not in text
+    assert "F_SETLK" not in text
 
 
 def test_a_fifo_is_no_file(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -134,3 +136,19 @@ def test_proxies(environ: dict[str, str], scheme: str, host: str, expected: str 
 )
 def test_this_machine(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_a_read_that_hangs_keeps_no_program_from_ending() -> None:
+    """A hard mount of a file server that is gone holds every thread that looks at it."""
+    program = (
+        "import threading, time\n"
+        "from opambin.remote.batch import in_batch\n"
+        "names = [str(number) for number in range(20)]\n"
+        "hang = lambda name: time.sleep(600)\n"
+        "thread = threading.Thread(target=in_batch, args=(hang, names, 4), daemon=True)\n"
+        "thread.start(); thread.join(0.3); print(threading.active_count())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert done.stdout == "6\n"  # it does hang
