@@ -92,10 +92,13 @@ def command(target: str, packages: tuple[str, ...], as_json: bool, **given: Any)
 
 
 def _options(config: Config, given: Mapping[str, Any], *, quiet: bool) -> Options:
+    from opambin.errors import MisuseError
     from opambin.publish import publisher
     from opambin.publish.catalogue import Mode
     from opambin.publish.options import Options
 
+    if bad := [glob for glob in given["accept"] if ":" not in glob]:
+        raise MisuseError(f"--accept {bad[0]}: not PACKAGE:PATH; *:{bad[0]} is that file in any package")
     return Options(
         mode=Mode(given["mode"]) if given["mode"] else None,
         base_url=given["base_url"],

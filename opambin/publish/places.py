@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +20,7 @@ from opambin.errors import MisuseError, UnavailableError
 from opambin.publish import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from opambin.remote.protocol import Remote
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 WORK = ".opam-bin-work"
 LOCK = "opam-bin-publish.lock"
+CONNECTIONS = 8  # to a remote
 _LOCK_BYTES = 1000
 _TELLING = ("repo", "index.tar.gz", "opam-bin-remote")
 """What a remote that holds something else is known by."""
@@ -243,16 +246,29 @@ class OnRemote:
             self.remote.remove(LOCK)
 
     def write(self, steps: Sequence[Step], gone: Sequence[str]) -> None:
-        """Write files, step by step, then remove others."""
+        """Write files, step by step, several of a step at once; then remove others."""
         from opambin.remote.protocol import check_name
 
         for name in (name for step in steps for name in step):
             check_name(name)  # before the first one is written
-        for step in steps:
-            for name, content in step.items():
-                self.remote.put(name, content, replace=not name.startswith("archives/"))
-        for name in gone:
-            self.remote.remove(name)
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            for step in steps:
+                self._all(pool, [partial(self._put, name, content) for name, content in step.items()])
+            self._all(pool, [partial(self.remote.remove, name) for name in gone])
+
+    def _put(self, name: str, content: bytes | Path) -> None:
+        self.remote.put(name, content, replace=not name.startswith("archives/"))
+
+    @staticmethod
+    def _all(pool: ThreadPoolExecutor, actions: Sequence[Callable[[], object]]) -> None:
+        """Do all of something; the first that fails keeps those from beginning that have not."""
+        waiting = [pool.submit(action) for action in actions]
+        try:
+            for done in as_completed(waiting):
+                done.result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def check_empty(place: Place) -> None:

@@ -133,5 +133,5 @@ def test_nothing_is_read_back_but_a_little_metadata(root: World, tmp_path: Path)
     assert read == {f"/repo/tuf/{name}.json" for name in ("timestamp", "root")}
     written = [path.removeprefix("/repo/") for method, path in asked if method == "PUT"]
     assert written[-2:] == ["index.tar.gz", "tuf/timestamp.json"]
-    kinds = ["archives" if path.startswith("archives") else path for path in written]
-    assert kinds[1:5] == ["archives", "tuf/2.snapshot.json", "tuf/2.targets.json", "tuf/2.site.json"]
+    assert written[1].startswith("archives/")
+    assert sorted(written[2:5]) == ["tuf/2.site.json", "tuf/2.snapshot.json", "tuf/2.targets.json"]

@@ -123,6 +123,7 @@ def test_a_dry_run_says_what_would_stop_it(cli: Cli, tmp_path: Path) -> None:
         pytest.param(("--licence-policy", "/no/such"), 3, "can't be read", id="no policy"),
         pytest.param(("--base-url", "ftp://x"), 2, "not a base URL", id="URL"),
         pytest.param(("--private", "zarith"), 3, "must not leave your machine", id="private"),
+        pytest.param(("--accept", "lib/x"), 2, "--accept lib/x: not PACKAGE:PATH", id="half an exception"),
         pytest.param(("--keep", "-1"), 2, "keep", id="keep"),
     ],
 )
