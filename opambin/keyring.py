@@ -7,11 +7,12 @@ could write is refused, files and folder; so is a secret that others could read.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from opambin.config import config_folder
 from opambin.errors import BadDataError, MisuseError, UnavailableError
@@ -19,7 +20,7 @@ from opambin.trust.keys import SECRET_TAG, KeyId, PublicKey, SecretKey, check_na
 from opambin.trust.policy import Role, TrustedKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 TRUSTED_VARIABLE = "OPAMBIN_TRUSTED_KEYS"
 REVOKED_VARIABLE = "OPAMBIN_REVOKED_KEYS"
@@ -29,6 +30,7 @@ SECRET_SUFFIX = ".secret"  # noqa: S105 - of a file's name
 REVOKED_FILE = "revoked"
 MAX_BYTES = 1_000_000
 
+T = TypeVar("T")
 _REVOKED_LINE = re.compile(r"([0-9a-f]{64})(?:\s.*)?")
 
 
@@ -65,7 +67,7 @@ class Keyring:
         found = {path.name.removesuffix(PUBLIC_SUFFIX): self._read_public(path) for path in self._files()}
         given: dict[str, TrustedKey] = {}
         for text in self._environ.get(TRUSTED_VARIABLE, "").split():
-            key = parse_trusted(text)
+            key = _from_variable(TRUSTED_VARIABLE, functools.partial(parse_trusted, text))
             if given.setdefault(key.public.name, key) != key:
                 raise MisuseError(f"{TRUSTED_VARIABLE}: two keys have the name {key.public.name}")
         return found | given
@@ -79,13 +81,14 @@ class Keyring:
         """
         path = self.folder / REVOKED_FILE
         lines = self._read(path).splitlines() if path.exists() else []
+        given = self._environ.get(REVOKED_VARIABLE, "").split()
         ids = set()
-        for line in [*lines, *self._environ.get(REVOKED_VARIABLE, "").split()]:
+        for where, line in [*((path, it) for it in lines), *((REVOKED_VARIABLE, it) for it in given)]:
             match = _REVOKED_LINE.fullmatch(line.strip())
             if match:
                 ids.add(KeyId(match[1]))
             elif line.strip():
-                raise BadDataError(path, f"not the id of a key: {line.strip()!r:.80}")
+                raise BadDataError(where, f"not the id of a key: {line.strip()!r:.80}")
         return frozenset(ids)
 
     def secrets(self) -> list[str]:
@@ -105,17 +108,25 @@ class Keyring:
         """
         given = self._environ.get(SIGNING_VARIABLE, "").strip()
         if name:
-            return self._read_secret(self.folder / f"{check_name(name)}{SECRET_SUFFIX}")
+            path = self.folder / f"{check_name(name)}{SECRET_SUFFIX}"
+            if not path.exists():
+                known = ", ".join(self.secrets()) or "none"
+                raise UnavailableError(f"there is no secret key {name} in {self.folder}; there are: {known}")
+            return self._read_secret(path)
         if given.startswith(f"{SECRET_TAG}:"):
-            return SecretKey.parse(given)
+            return _from_variable(SIGNING_VARIABLE, lambda: SecretKey.parse(given))
         if given:
-            return self._read_secret(Path(given))
+            return _from_variable(SIGNING_VARIABLE, lambda: self._read_secret(Path(given)))
         names = self.secrets()
         if len(names) > 1:
             raise MisuseError(f"which key is to sign? There are {', '.join(names)}; --key names one")
         if not names:
             raise UnavailableError("there is no key to sign with: see opam-bin key generate")
         return self.secret(names[0])
+
+    def has_secret(self) -> bool:
+        """Tell whether the user has any key to sign with, usable or not."""
+        return bool(self._environ.get(SIGNING_VARIABLE, "").strip()) or bool(self.secrets())
 
     def add_secret(self, secret: SecretKey) -> Path:
         """Write a secret key into a new file that nobody else can read, and return its path.
@@ -231,6 +242,17 @@ class Keyring:
             raise MisuseError(f"{path} exists already") from error
         except OSError as error:
             raise UnavailableError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _from_variable(name: str, read: Callable[[], T]) -> T:
+    """Read what a variable holds or names; its name is in the error."""
+    try:
+        return read()
+    except BadDataError as error:
+        problem = f"{error.what}: {error.problem}"
+        raise BadDataError(name, problem, expected=error.expected, observed=error.observed) from error
+    except UnavailableError as error:
+        raise UnavailableError(f"{name}: {error}") from error
 
 
 def _refuse_others(path: Path, status: os.stat_result, forbidden: int, verb: str) -> None:

@@ -128,6 +128,8 @@ def install(args: tuple[str, ...]) -> int:
     words = [word for word in args if word != "--unsigned"]
     if not words or words[0].startswith("-"):
         raise MisuseError("usage: opam-bin bundle install FILE [--unsigned] [ARGS of opam install]")
+    if words[0].startswith("-"):
+        raise MisuseError(f"the file comes first: opam-bin bundle install FILE {words[0]} …")
     path = Path(words.pop(0)).absolute()
     named = bundling.listed(path)
     os.environ[opening.ONLY] = f"bundle:{path}"

@@ -102,10 +102,15 @@ def list_keys(as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def trust(key: str, role: str, name: str | None, as_json: bool) -> int:
     """Let the signatures of a public key count; KEY is its text, or a file that holds it."""
-    from opambin.trust.keys import PublicKey, check_name
+    from opambin.trust.keys import SECRET_TAG, PublicKey, check_name
     from opambin.trust.policy import Role, TrustedKey
 
-    public = PublicKey.parse(key if ":" in key and "/" not in key.partition(":")[0] else _read(key))
+    text = key if ":" in key and "/" not in key.partition(":")[0] else _read(key)
+    if text.startswith(f"{SECRET_TAG}:"):
+        raise click.UsageError(
+            "that is a secret key; its public half, as 'key generate' printed it, is trusted"
+        )
+    public = PublicKey.parse(text)
     if name:
         public = PublicKey(check_name(name), public.raw)
     file = _keyring().add_trusted(TrustedKey(public, Role(role)))

@@ -48,7 +48,9 @@ def command() -> None:
     help="Ask for a signature, or take what nobody has signed (the default for directories alone).",
 )
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="A trusted key that counts (default: all).")
-@click.option("--threshold", type=int, metavar="K", help="So many keys have to sign (default: one).")
+@click.option(
+    "--threshold", type=click.IntRange(1, 100), metavar="K", help="So many keys have to sign (default: one)."
+)
 @click.option("--staging", is_flag=True, help="Keys for staging count, too.")
 @click.option("--require-snapshot", is_flag=True, help="Refuse it without a fresh signed snapshot.")
 @click.option("--plain-http", is_flag=True, help="Speak to a registry without TLS.")
@@ -67,6 +69,7 @@ def add(
 ) -> None:
     """Add a remote: a directory, http(s)://, s3://BUCKET/PREFIX, oci://HOST/REPOSITORY or bundle:FILE."""
     from opambin import remotes_config
+    from opambin.keyring import Keyring
     from opambin.trust.policy import Mode, Role
 
     default = remotes_config.default_trust(url)
@@ -82,6 +85,9 @@ def add(
     entry = remotes_config.Configured(name, url, priority, write, trust, plain_http)
     remotes_config.add(os.environ, entry)
     click.echo(f"Added {printable(name)}: {printable(url)} ({rights(entry)}; {trust.describe()}).")
+    trusted = Keyring(os.environ).trusted()
+    for key in (key for key in keys if key not in trusted):
+        click.echo(f"{printable(key)} is not among the trusted keys yet: opam-bin key trust adds it.")
     if mode is not Mode.UNSIGNED:
         click.echo("Which keys are trusted: opam-bin key list. Try it out: opam-bin remote check.")
 
@@ -156,7 +162,7 @@ def report(entry: Configured, trial: Trial) -> list[str]:
 
 def _chosen(names: tuple[str, ...]) -> list[Configured]:
     from opambin.errors import MisuseError
-    from opambin.remote.urls import check_url
+    from opambin.remote.urls import check_url, without_secrets
     from opambin.remotes_config import Configured, configured, default_trust
 
     entries = configured(os.environ)
@@ -168,7 +174,7 @@ def _chosen(names: tuple[str, ...]) -> list[Configured]:
         if name in known:
             chosen.append(known[name])
         elif ":" in name or name.startswith("/"):
-            chosen.append(Configured("given", check_url(name), trust=default_trust(name)))
+            chosen.append(Configured(without_secrets(name), check_url(name), trust=default_trust(name)))
         else:
             raise MisuseError(f"there is no remote {name!r:.80}: opam-bin remote list")
     return chosen

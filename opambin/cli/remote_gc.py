@@ -37,7 +37,7 @@ def command(
     """
     from opambin.exchange import opening, pruning
 
-    source = opening.writable(os.environ, remote)
+    source = opening.existing(os.environ, remote)
     holdings = pruning.survey(source.remote)
     wanted = pruning.Wanted(max_size, older_than, keep)
     doomed = pruning.choose(holdings, wanted, time.time())

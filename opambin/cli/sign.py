@@ -44,6 +44,8 @@ def command(
 
     if bool(packages) == everything:
         raise MisuseError("name packages, or give --all")
+    if remote is not None and bundle is not None:
+        raise MisuseError("give --remote or --bundle, not both")
     keyring = Keyring(os.environ)
     policy = Policy(Mode.ANY, tuple(keyring.trusted().values()), revoked=keyring.revoked())
     promoter = Promoter(keyring.secret(key), policy, packages, unsigned)
@@ -61,6 +63,8 @@ def command(
             click.echo(f"opam-bin: {name} was not signed: {reason}")
         before = f", {len(done.before)} had it already" if done.before else ""
         click.echo(f"opam-bin: {counted(len(done.signed), 'statement')} signed in {where}{before}")
+    if packages and not (done.signed or done.before or done.refused):
+        raise MisuseError(f"{where} has no statement about {' or '.join(packages)}")
     return 1 if done.refused else 0
 
 
@@ -71,7 +75,7 @@ def _on_remote(remote: str | None, promoter: Promoter) -> tuple[Promoted, str]:
     from opambin.exchange import opening
     from opambin.exchange.promotion import on_remote
 
-    source = opening.writable(os.environ, remote, (promoter.secret,))
+    source = opening.existing(os.environ, remote, (promoter.secret,))
     try:
         return on_remote(source.remote, promoter), source.name
     except UnavailableError as error:

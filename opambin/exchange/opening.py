@@ -186,6 +186,20 @@ def writable(environ: Mapping[str, str], name: str | None, secrets: Sequence[Sec
     return source
 
 
+def existing(environ: Mapping[str, str], name: str | None, secrets: Sequence[SecretKey] = ()) -> Source:
+    """Open a remote whose content is to be changed; raises as :func:`writable` does.
+
+    Raises:
+        MisuseError: Nobody has pushed anything there: it may be another place than was meant.
+    """
+    from opambin.remote.protocol import FORMAT_NAME, MAX_FORMAT_BYTES
+
+    source = writable(environ, name, secrets)
+    if source.remote.get(FORMAT_NAME, limit=MAX_FORMAT_BYTES) is None:
+        raise MisuseError(f"nobody has pushed anything to {source.url} yet; is that the place?")
+    return source
+
+
 def signer(environ: Mapping[str, str], url: str, key: str = "", *, unsigned: bool = False) -> Signer:
     """Return who signs what goes to a remote.
 
@@ -206,12 +220,12 @@ def signer(environ: Mapping[str, str], url: str, key: str = "", *, unsigned: boo
     if unsigned:
         return Signer()
     keys = _keyring(environ)
+    if not key and not keys.has_secret() and scheme_of(url) in ("", "file"):
+        return Signer()
     try:
         secret = keys.secret(key)
     except UnavailableError as error:
-        if key or scheme_of(url) not in ("", "file"):
-            raise UnavailableError(f"{error}; --unsigned goes without a signature") from error
-        return Signer()
+        raise UnavailableError(f"{error}; --unsigned goes without a signature") from error
     if secret.public.id in keys.revoked():
         raise MisuseError(f"the key {secret.name} was revoked; name another one with --key")
     return Signer((secret,))
@@ -228,16 +242,20 @@ def choose(environ: Mapping[str, str], name: str | None, *, write: bool) -> Conf
     Raises:
         MisuseError: There is none.
     """
+    from opambin.remote.urls import without_secrets
     from opambin.remotes_config import Configured, configured, default_trust
 
     known = configured(environ)
     if name is not None and (":" in name or "/" in name):
         found = next((entry for entry in known if entry.url == name), None)
-        return found or Configured("given", name, 0, True, default_trust(name))
+        return found or Configured(without_secrets(name), name, 0, True, default_trust(name))
     fitting = [entry for entry in known if name in (None, entry.name) and (entry.write or name or not write)]
     if not fitting:
-        wanted = f"no remote has the name {name}" if name else "no remote is configured for writing"
-        raise MisuseError(f"{wanted}: see opam-bin remote list")
+        if name:
+            raise MisuseError(f"no remote has the name {name}: 'opam-bin remote list' shows them")
+        raise MisuseError(
+            "no remote is configured for writing: 'opam-bin remote add NAME URL --write' adds one"
+        )
     return fitting[0]
 
 

@@ -15,12 +15,13 @@ from opambin.errors import BadDataError
 from opambin.exchange import bundling, names
 from opambin.trust.envelope import Envelope
 from opambin.trust.policy import Mode, Policy, Question, Role, Untrusted, judge
+from opambin.trust.statement import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from opambin.model import ConeKey
+    from opambin.model import ConeKey, Package
     from opambin.remote.protocol import Remote
     from opambin.trust.keys import SecretKey
 
@@ -65,20 +66,23 @@ class Promoter:
         policy = replace(self.policy, mode=mode, role=Role.STAGING, state_required=False)
         try:
             envelope = Envelope.from_json(data, name)
+            package = Statement.read(envelope, name).package
+            if not self._wants(package):  # nobody has vouched for this name yet: it may leave out, no more
+                return None
             verdict = judge(envelope, policy, Question(slot[0], int(time.time())), name)
         except BadDataError as error:
             done.refused[name] = str(error)
             return None
         if isinstance(verdict, Untrusted):
-            done.refused[name] = verdict.reason
-            return None
-        package = str(verdict.statement.package)
-        wanted = (package, str(verdict.statement.package.name))
-        if self.globs and not any(fnmatchcase(it, glob) for it in wanted for glob in self.globs):
+            done.refused[f"{package} ({name})"] = verdict.reason
             return None
         new = envelope.with_signature(self.secret).to_json()
-        (done.before if new == data else done.signed).append(package)
+        (done.before if new == data else done.signed).append(str(package))
         return None if new == data else new
+
+    def _wants(self, package: Package) -> bool:
+        called = (str(package), str(package.name))
+        return not self.globs or any(fnmatchcase(it, glob) for it in called for glob in self.globs)
 
 
 def on_remote(remote: Remote, promoter: Promoter, keys: Iterable[ConeKey] | None = None) -> Promoted:

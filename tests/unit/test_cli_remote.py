@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import servers
+from click import BadParameter
 from click.testing import CliRunner
 from faulty import faulty, no_ranges, status
 
@@ -57,6 +58,17 @@ def test_what_can_not_be_a_remote_is_not_blamed_on_the_file() -> None:
     """It was, even where there was none yet."""
     with pytest.raises(MisuseError, match=r"^remote 'x': not a remote: 'ftp://a'"):
         run("add", "x", "ftp://a")
+
+
+def test_a_threshold_of_none_is_not_one() -> None:
+    """It was taken for none given, and one key was enough."""
+    with pytest.raises(BadParameter, match="not in the range"):
+        run("add", "x", "https://cache.example.org", "--threshold", "0")
+
+
+def test_a_key_that_is_not_trusted_yet_is_named() -> None:
+    said = run("add", "x", "https://cache.example.org", "--key", "ci")
+    assert "ci is not among the trusted keys yet: opam-bin key trust adds it.\n" in said
 
 
 def test_passwords_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:

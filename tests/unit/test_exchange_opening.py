@@ -8,7 +8,7 @@ import pytest
 from trust_samples import CI
 
 from opambin.errors import MisuseError, UnavailableError
-from opambin.exchange.opening import ONLY, UNSIGNED, may_have_remotes, open_sources, signer
+from opambin.exchange.opening import ONLY, UNSIGNED, existing, may_have_remotes, open_sources, signer
 from opambin.keyring import Keyring
 from opambin.remote.bundle import BundleWriter
 from opambin.trust.policy import Mode
@@ -35,6 +35,28 @@ def test_only_directories_go_without_a_key(environ: dict[str, str]) -> None:
     assert signer(environ, "https://example.org/c", unsigned=True).secrets == ()
     with pytest.raises(UnavailableError, match="--unsigned goes without a signature"):
         signer(environ, "https://example.org/c")
+
+
+@pytest.mark.parametrize("where", ["variable", "file"])
+def test_who_has_a_key_that_can_not_be_read_pushes_nothing_unsigned(
+    environ: dict[str, str], where: str
+) -> None:
+    """A directory got unsigned snapshots, without a word, where the variable named no file."""
+    keys = Keyring(environ)
+    if where == "variable":
+        environ["OPAMBIN_SIGNING_KEY"] = "no-such-file"
+    else:
+        keys.add_secret(CI).unlink()
+        (keys.folder / "ci.secret").mkdir()
+    with pytest.raises(UnavailableError, match="--unsigned goes without a signature"):
+        signer(environ, "/srv/cache")
+
+
+def test_a_place_that_nobody_has_pushed_to(environ: dict[str, str], tmp_path: Path) -> None:
+    """A typing error was an empty remote, where all is well."""
+    with pytest.raises(MisuseError, match="nobody has pushed anything to"):
+        existing(environ, str(tmp_path / "typo"))
+    assert not (tmp_path / "typo").exists()
 
 
 def test_a_command_that_is_limited_to_a_bundle_looks_at_nothing_else(environ: dict[str, str]) -> None:

@@ -312,7 +312,7 @@ def test_what_nobody_trusts_is_not_promoted(store: Store, remote: MemoryRemote) 
     pushed(store, [manifest], source(remote))
     name = names.slot(manifest.key, 0)
     promoter = promotion.Promoter(MALLORY, STAGED)
-    assert promotion.on_remote(remote, promoter).refused == {name: "not signed"}
+    assert promotion.on_remote(remote, promoter).refused == {f"zed.1.0 ({name})": "not signed"}
     remote.content[names.slot(manifest.key, 1)] = b"nonsense"
     done = promotion.on_remote(remote, dataclasses.replace(promoter, unsigned=True))
     assert done.signed == ["zed.1.0"]

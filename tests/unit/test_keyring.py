@@ -12,6 +12,7 @@ from opambin.keyring import Keyring, parse_trusted
 from opambin.trust.policy import Role, TrustedKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -178,3 +179,28 @@ def test_large_files_are_not_read(home: Path) -> None:
     path.write_bytes(b"x" * 1_000_001)
     with pytest.raises(BadDataError, match="too large"):
         keyring(home).trusted()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "read"),
+    [
+        ("OPAMBIN_TRUSTED_KEYS", "foo", Keyring.trusted),
+        ("OPAMBIN_TRUSTED_KEYS", f"boss@{ALICE.public}", Keyring.trusted),
+        ("OPAMBIN_REVOKED_KEYS", "foo", Keyring.revoked),
+        ("OPAMBIN_SIGNING_KEY", "opam-bin-secret-1:x:AAAA", Keyring.secret),
+    ],
+)
+def test_what_is_wrong_in_a_variable_names_it(
+    home: Path, variable: str, value: str, read: Callable[[Keyring], object]
+) -> None:
+    """It blamed a key, or a file that was not there."""
+    with pytest.raises(BadDataError, match=f"^{variable}: "):
+        read(keyring(home, **{variable: value}))
+
+
+def test_a_key_that_is_not_there(home: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"^OPAMBIN_SIGNING_KEY: /no/file can't be read"):
+        keyring(home, OPAMBIN_SIGNING_KEY="/no/file").secret()
+    keyring(home).add_secret(BOB)
+    with pytest.raises(UnavailableError, match=r"there is no secret key alice in .*; there are: bob$"):
+        keyring(home).secret("alice")
