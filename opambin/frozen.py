@@ -60,27 +60,39 @@ def _initialiser(cls: type) -> Callable[..., None]:
     """Return an ``__init__`` that puts the compiled one in its own place, and calls that."""
 
     def first(self: object, *args: object, **named: object) -> None:
-        items = [(item.name, item.type, _like(item)) for item in dataclasses.fields(cls)]
-        after = {"__post_init__": after} if (after := getattr(cls, "__post_init__", None)) else {}
-        name = cls.__name__
-        twin = dataclasses.make_dataclass(name, items, namespace=after, frozen=True, repr=False, eq=False)
-        initialise = vars(twin)["__init__"]
+        initialise = _compiled(cls)
         setattr(cls, "__init__", initialise)  # noqa: B010 - mypy takes an assignment for a mistake
         initialise(self, *args, **named)
 
     return first
 
 
-def _like(item: dataclasses.Field[Any]) -> dataclasses.Field[Any]:
-    """Return the description of a field like another one, as far as values are made by it."""
-    default, factory = item.default, item.default_factory
-    like: dataclasses.Field[Any] = dataclasses.field(
-        default=default,
-        default_factory=factory,
-        init=item.init,
-        kw_only=item.kw_only,
-    )
-    return like
+def _compiled(cls: type) -> Callable[..., None]:
+    """Compile ``__init__``: what Python's decorator would compile, without all that goes with it there."""
+    scope: dict[str, Any] = {"_set": object.__setattr__, "_absent": dataclasses.MISSING}
+    parameters: dict[bool, list[str]] = {False: ["self"], True: ["*"]}
+    lines = ["pass"]
+    for item in dataclasses.fields(cls):
+        name, default = item.name, ""
+        value = name if item.init else "_absent"
+        if item.default is not dataclasses.MISSING:
+            scope[f"_default_{name}"], default = item.default, f"=_default_{name}"
+            value = name if item.init else f"_default_{name}"
+        elif item.default_factory is not dataclasses.MISSING:
+            scope[f"_make_{name}"], default = item.default_factory, "=_absent"
+            value = f"_make_{name}() if {value} is _absent else {value}"
+        elif not item.init:
+            continue  # __post_init__ sees to it
+        if item.init:
+            parameters[bool(item.kw_only)].append(f"{name}{default}")
+        lines.append(f"_set(self, {name!r}, {value})")
+    if hasattr(cls, "__post_init__"):
+        lines.append("self.__post_init__()")
+    every = parameters[False] + (parameters[True] if len(parameters[True]) > 1 else [])
+    exec(f"def __init__({', '.join(every)}):\n " + "\n ".join(lines), scope)  # noqa: S102 - names of our own
+    made: Callable[..., None] = scope["__init__"]
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
+    return made
 
 
 def _equal(values: Callable[[Any], Any]) -> Callable[[Any, Any], bool]:

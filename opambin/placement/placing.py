@@ -85,12 +85,17 @@ def conflicts(prefix: str, manifest: Manifest, leaving: Container[str] = ()) -> 
         manifest: The snapshot.
         leaving: Paths that will be gone when it is placed.
     """
+    missing: set[str] = set()
     for entry in manifest.files:
         if entry.path in leaving:
+            continue
+        if entry.path.rpartition("/")[0] in missing:  # most packages bring the folders of their files
+            missing.add(entry.path)
             continue
         try:
             status = os.lstat(f"{prefix}/{entry.path}")
         except FileNotFoundError:
+            missing.add(entry.path)
             continue
         except NotADirectoryError:
             return entry.path
@@ -192,7 +197,7 @@ def _make_file(store: Store, job: _Job, target: Target, problems: dict[str, Opam
     try:
         if entry.digest is None:
             raise BadDataError(entry.path, "a file without a digest in its manifest")
-        source = store.objects.path(entry.digest, executable=bool(entry.mode & 0o111), size=entry.size)
+        source = store.objects.locate(entry.digest, executable=bool(entry.mode & 0o111), size=entry.size)
         engine.place(
             source,
             f"{job.base}/{entry.path}",

@@ -176,7 +176,7 @@ def _fill_folder(context: Context, manifest: Manifest, split: Split, folder: Pat
         destination.parent.mkdir(parents=True, exist_ok=True)
         if entry.digest is None:
             raise BadDataError(entry.path, "a file without a digest in its manifest")
-        source = store.objects.path(entry.digest, executable=bool(entry.mode & 0o111), size=entry.size)
+        source = store.objects.locate(entry.digest, executable=bool(entry.mode & 0o111), size=entry.size)
         made.add(destination)
         how = engine.Placing(entry.mode | 0o200)
         engine.place(source, destination, entry.occurrences, os.fsencode(context.prefix), how)

@@ -139,6 +139,10 @@ class Objects:
             os.close(fd)
 
     def path(self, digest: Digest, *, executable: bool, size: int) -> Path:
+        """Do what :meth:`locate` does, for those who want a path."""
+        return Path(self.locate(digest, executable=executable, size=size))
+
+    def locate(self, digest: Digest, *, executable: bool, size: int) -> str:
         """Return where an object is, after one ``lstat`` that says it is sound.
 
         Raises:
@@ -155,7 +159,7 @@ class Objects:
             raise unreadable(Path(name), error) from error
         if not _looks_sound(status, executable, size):
             self.check(digest, executable=executable, size=size)
-        return Path(name)
+        return name
 
     def has(self, digest: Digest, *, executable: bool, size: int) -> bool:
         """Tell whether a sound object is there; to gc it is as young as a new one."""

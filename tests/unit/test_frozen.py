@@ -56,6 +56,17 @@ class Own:
         return 7
 
 
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """With fields that are not given, and one that has to be named."""
+
+    x: int
+    first: int = field(default=5, init=False)
+    second: list[int] = field(default_factory=list, init=False)
+    named: int = field(kw_only=True)
+    optional: int = field(default=9, kw_only=True)
+
+
 @dataclass(slots=True)
 class Changing:
     x: int
@@ -72,6 +83,11 @@ def test_values_are_made_as_by_pythons_decorator() -> None:
     assert Point(x=1).tags is not Point(x=1).tags
     assert Point.kind == "point"
     assert not hasattr(point, "__dict__")
+    assert Point.__init__.__qualname__ == "Point.__init__"
+    fixed = Fixed(1, named=3)
+    assert (fixed.x, fixed.first, fixed.second, fixed.named, fixed.optional) == (1, 5, [], 3, 9)
+    with pytest.raises(TypeError, match="__init__"):
+        Fixed(1, 3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="__init__"):
         Point()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="__init__"):
