@@ -192,7 +192,7 @@ def small() -> Catalogue:
     find = build("ocamlfind", "1.9.6", [ocaml])
     csexp = build("csexp", "1.5.2", [ocaml, dune])
     configurator = build("dune-configurator", "3.17.0", [ocaml, dune, csexp])
-    build_tool = build("ocamlbuild", "0.15.0", [ocaml], outputs=3, max_prefix=200)
+    build_tool = build("ocamlbuild", "0.15.0", [ocaml], outputs=3, max_prefix=120)
     ocplib = build("ocplib-endian", "1.2", [ocaml, dune])
     cppo = build("cppo", "1.7.0", [ocaml, dune], helper=True)
     lwt = [

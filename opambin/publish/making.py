@@ -197,7 +197,9 @@ class Maker:
         identity = chosen.candidate.identity
         found = self._compilers.get(identity)
         if found is None:
-            if "compiler" in fields.flags(chosen.candidate.file):
+            # packages that only name options of a compiler have the flag, too, and install nothing
+            installs = definition.kind_of(chosen.manifest) is ContentKind.BINARY
+            if installs and "compiler" in fields.flags(chosen.candidate.file):
                 found = str(chosen.manifest.package)
             else:
                 below = (self._compilers.get(it.identity, "") for it in chosen.below.values())

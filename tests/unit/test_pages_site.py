@@ -287,7 +287,8 @@ def test_states_are_told_in_words(tmp_path: Path) -> None:
     write(tmp_path, samples.small())
     tool = page(tmp_path, "pages/p/ocamlbuild.html").words
     assert "not reproducible: 3 different results seen" in tool
-    assert "at most 200 bytes" in " ".join(tool.split())
+    assert "paths up to 120 bytes" in tool
+    assert "works in a switch whose path has at most 120 bytes" in " ".join(tool.split())
     assert "not signed" in tool
     assert "needs opam-bin" in page(tmp_path, "pages/p/cppo.html").words
     assert "a definition only" in page(tmp_path, "pages/p/conf-gmp.html").words
@@ -462,6 +463,14 @@ def test_definitions_are_no_examples(tmp_path: Path) -> None:
     assert "opam install user" in words
     assert "opam install aaa" not in words
     assert "compilers included" not in words
+
+
+def test_a_limit_that_all_have_is_no_state_of_one(tmp_path: Path) -> None:
+    """A build for paths of up to 203 bytes was marked as limited; all others stop at 200."""
+    write(tmp_path, samples.catalogue([samples.build("wide", max_prefix=203)]))
+    words = " ".join(page(tmp_path, "pages/p/wide.html").words.split())
+    assert "works in a switch at any path of at most 200 bytes" in words
+    assert "203" not in words
 
 
 def test_what_is_signed_is_told(tmp_path: Path) -> None:

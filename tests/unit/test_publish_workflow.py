@@ -85,6 +85,14 @@ def test_a_repository_is_complete(samples: Samples, place: Folder) -> None:
     assert not any(name.startswith((places.WORK, places.LOCK)) for name in files)
 
 
+def test_options_of_a_compiler_are_no_compiler(samples: Samples, place: Folder) -> None:
+    """The pages said that there are two compilers: ocaml-options-vanilla has the flag, and is nothing."""
+    samples.add("ocaml-options-vanilla.1", opam=VIRTUAL + "flags: compiler\n", files={})
+    three(samples)
+    report = publish(samples, place)
+    assert {row.compiler for row in report.catalogue.builds} == {"", "ocaml.4.14.2"}
+
+
 def test_pages_come_with_it(samples: Samples, place: Folder) -> None:
     three(samples)
     publish(samples, place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from opambin.model import PADDED_LENGTH
 from opambin.opam.version import sort_key
 from opambin.publish.catalogue import ContentKind, Mode
 from opambin.publish.definition import SHORT
@@ -84,11 +85,16 @@ def chips(build: Build, signatory: Signatory | None) -> tuple[Chip, ...]:
     found.append(_signature(signatory))
     if build.kind is ContentKind.BINARY:
         found.append(reproducibility(build))
-    if build.max_prefix is not None:
+    if is_limited(build):
         found.append(Chip("warn", f"paths up to {build.max_prefix} bytes"))
     if build.helper:
         found.append(Chip("warn", "needs opam-bin to install"))
     return tuple(found)
+
+
+def is_limited(build: Build) -> bool:
+    """Tell whether a build can't be installed at every path that other builds can."""
+    return build.max_prefix is not None and build.max_prefix < PADDED_LENGTH
 
 
 def _signature(signatory: Signatory | None) -> Chip:

@@ -55,6 +55,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters.update(bytes=data_size, duration=duration, day=day, platform=packages.platform)
     made.filters.update(page=wording.file_of, web=wording.web_address)
+    made.tests["limited"] = packages.is_limited
     made.globals.update(version=__version__, reproducibility=packages.reproducibility, longest=PADDED_LENGTH)
     return made
 
