@@ -65,10 +65,6 @@ class Config:
     exclude_packages: tuple[str, ...] = ()
     origins: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
-    def excludes_switch(self, *names: str) -> bool:
-        """Say whether a switch is excluded by one of its names (its name, its prefix)."""
-        return any(fnmatchcase(name, glob) for name in names for glob in self.exclude_switches)
-
     def excludes_package(self, name: str) -> bool:
         """Say whether a package is excluded."""
         return any(fnmatchcase(name, glob) for glob in self.exclude_packages)

@@ -231,11 +231,6 @@ def signer(environ: Mapping[str, str], url: str, key: str = "", *, unsigned: boo
     return Signer((secret,))
 
 
-def readable(environ: Mapping[str, str], name: str) -> Source:
-    """Open one remote for reading, by its name or URL; raises as :func:`writable` does."""
-    return open_source(choose(environ, name, write=False), _keyring(environ), environ)
-
-
 def choose(environ: Mapping[str, str], name: str | None, *, write: bool) -> Configured:
     """Find a configured remote by name, or make one of a URL.
 

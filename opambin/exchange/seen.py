@@ -66,8 +66,3 @@ def save(environ: Mapping[str, str], url: str, seen: Seen) -> None:
     path = path_of(environ, url)
     content = {"url": url, "remote": seen.remote, "serial": seen.serial, "digest": seen.digest}
     replace_file(path, (json.dumps(content) + "\n").encode(), mode=0o600)
-
-
-def forget(environ: Mapping[str, str], url: str) -> None:
-    """Forget a remote: for one that was set up anew under the same address."""
-    path_of(environ, url).unlink(missing_ok=True)

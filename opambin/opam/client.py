@@ -232,20 +232,6 @@ class Opam:
             values.update(zip(chunk, parts[:-1], strict=True))
         return values
 
-    def global_names(self) -> tuple[str, ...]:
-        """Ask for the names of the global variables and of the switch's own."""
-        table = self.query(["var", "--global"]) + self.query(["var"])
-        return tuple(dict.fromkeys(line.split(None, 1)[0] for line in table.splitlines() if line.strip()))
-
-    def all_variables(self) -> dict[str, str]:
-        """Ask for the values of all variables that need no package."""
-        return self.variables(self.global_names())
-
-    def option_get(self, name: str, *, switch: bool = False) -> str:
-        """Ask for a field of the root's configuration, or of the switch's, as opam prints it."""
-        scope = [] if switch else ["--global"]
-        return self.query(["option", "--cli=2.1", *scope, name]).strip()
-
     def option_set(self, assignment: str, *, switch: bool = False) -> None:
         """Change a field: ``name=value``, ``name+=value``, ``name-=value`` or ``name=`` to drop it."""
         scope = [] if switch else ["--global"]

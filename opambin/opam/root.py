@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from opambin.errors import BadDataError, UnavailableError
 from opambin.frozen import dataclass
-from opambin.opam.ast import Bool, Ident, List, OpamFile, String
+from opambin.opam.ast import Bool, List, OpamFile, String
 from opambin.opam.parser import parse
 from opambin.opam.statefile import read_text, strings_of
 
@@ -27,14 +27,6 @@ Variable: TypeAlias = "str | bool | tuple[str, ...]"
 OLDEST_FORMAT = (2, 1)
 FORMAT_CHANGES = ((2, 1), (2, 2), (2, 6))
 """Versions of opam that brought a new format, under the format's own number."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvalVariable:
-    """A global variable whose value is what a command prints."""
-
-    name: str
-    command: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,35 +81,6 @@ class Root:
         """The switches that opam knows, local ones by their folder."""
         return strings_of(self.config, "installed-switches")
 
-    @property
-    def repositories(self) -> tuple[str, ...]:
-        """The default repositories' names, by priority."""
-        return strings_of(self.config, "repositories")
-
-    @property
-    def global_variables(self) -> dict[str, Variable]:
-        """Variables that the user or ``opam init`` set for the root.
-
-        Raises:
-            BadDataError: The field has another shape.
-        """
-        rows = _rows(self.config, "global-variables")
-        return {_name(row, self.config.filename): variable_of(row[1], self.config.filename) for row in rows}
-
-    @property
-    def eval_variables(self) -> tuple[EvalVariable, ...]:
-        """Variables that a command computes.
-
-        Raises:
-            BadDataError: The field has another shape.
-        """
-        found = []
-        for row in _rows(self.config, "eval-variables"):
-            command = variable_of(row[1], self.config.filename)
-            words = command if isinstance(command, tuple) else (str(command),)
-            found.append(EvalVariable(_name(row, self.config.filename), words))
-        return tuple(found)
-
     def hooks(self, field: str) -> Value | None:
         """Return a list of hooks, ``wrap-build-commands`` for instance, as it was written."""
         return self.config.get(field)
@@ -170,24 +133,3 @@ def _format(config: OpamFile, root: Path) -> tuple[int, ...]:
         raise BadDataError(
             config.filename, "bad opam-root-version", expected="2.x", observed=texts[0]
         ) from error
-
-
-def _rows(config: OpamFile, field: str) -> list[tuple[Value, ...]]:
-    """Return the rows of ``[[name value "help"] ...]``; the outer brackets may be left out around one."""
-    value = config.get(field)
-    if value is None:
-        return []
-    if not isinstance(value, List):
-        raise BadDataError(config.filename, f"{field} is not a list", observed=value)
-    nested = all(isinstance(item, List) for item in value.items)
-    rows = [item.items for item in value.items if isinstance(item, List)] if nested else [value.items]
-    if any(len(row) < 2 for row in rows):
-        raise BadDataError(config.filename, f"a row of {field} is too short", expected="name and value")
-    return rows
-
-
-def _name(row: tuple[Value, ...], what: str) -> str:
-    match row[0]:
-        case Ident(name=name) | String(value=name):
-            return name
-    raise BadDataError(what, "not the name of a variable", observed=row[0])

@@ -58,12 +58,6 @@ class Plan:
         """What is removed, also when it comes back in the same plan."""
         return tuple(action.package for action in self.actions if action.verb is Verb.REMOVE)
 
-    @property
-    def reinstalls(self) -> tuple[Package, ...]:
-        """What is removed and installed again in the same version."""
-        removed = set(self.removes)
-        return tuple(package for package in self.installs if package in removed)
-
 
 @dataclass(frozen=True, slots=True)
 class PlanFailed:

@@ -196,10 +196,6 @@ class Switch:
         """Where opam builds a package."""
         return self.meta / "build" / str(package)
 
-    def is_pinned(self, name: PackageName) -> bool:
-        """Whether a package is pinned."""
-        return name in self.state().pinned
-
     def _needed(self, path: Path) -> str:
         try:
             return read_text(path)

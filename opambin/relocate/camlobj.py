@@ -16,15 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
-from opambin.relocate import marshal, marshalwrite
+from opambin.relocate import marshal
 from opambin.relocate.located import Located
 from opambin.relocate.marshalheader import compressed_values
 from opambin.relocate.pieces import Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opambin.model import Occurrence
     from opambin.relocate.spelling import Spelling
 
 MAGIC = b"Caml1999"
@@ -63,16 +60,6 @@ def locate(data: bytes, spelling: Spelling, path: str) -> Located:
         return _locate_values(data, spelling, path, functional=data[8] in _NATIVE)
     except BadDataError as error:
         raise BadDataError(path, str(error)) from error
-
-
-def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
-    """Return an object file for the prefix ``target``.
-
-    Raises:
-        BadDataError: The occurrences do not fit the content.
-        CannotRelocateError: The prefix does not fit a dune-site field.
-    """
-    return marshalwrite.render(content, occurrences, target)
 
 
 def descriptor_offset(data: bytes) -> int:

@@ -13,11 +13,9 @@ from opambin.relocate.native import RegionIndex
 MAGIC = b"\x7fELF"
 ET_REL = 1
 SHT_SYMTAB = 2
-SHT_STRTAB = 3
 SHT_NOBITS = 8
 SHF_ALLOC = 2
 SHN_XINDEX = 0xFFFF
-SHN_LORESERVE = 0xFF00
 
 _HEADER_SIZE = 64
 _SECTION_SIZE = 64

@@ -10,16 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError
-from opambin.model import Bound, Kind
+from opambin.model import Bound
 from opambin.relocate import marshal
 from opambin.relocate.located import Located
 from opambin.relocate.marshalheader import MAGIC, Header, read_header
-from opambin.relocate.pieces import Pieces, apply, fixed_changes, refuse_others
+from opambin.relocate.pieces import Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from opambin.model import Occurrence
     from opambin.relocate.spelling import Spelling
 
 WHERE = "marshalled value in native code"
@@ -67,14 +66,3 @@ def _locate_value(data: bytes, header: Header, spelling: Spelling, path: str) ->
     reason = f"the unpadded prefix stands in a {WHERE}, which cannot grow (byte {header.start})"
     bound = (Bound(path, reason),) if unmovable else ()
     return Located(located.content, located.occurrences, bound)
-
-
-def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
-    """Return ``content`` for the prefix ``target``, at the same length.
-
-    Raises:
-        BadDataError: The occurrences do not fit the content.
-        CannotRelocateError: The prefix is longer than the placeholder.
-    """
-    refuse_others(occurrences, Kind.CSTRING)
-    return apply(content, fixed_changes(content, occurrences, target))

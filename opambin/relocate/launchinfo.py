@@ -13,11 +13,9 @@ from opambin.errors import BadDataError
 from opambin.model import PLACEHOLDER, Bound, Kind, Occurrence
 from opambin.relocate import elf, elfdata
 from opambin.relocate.located import Located
-from opambin.relocate.pieces import Pieces, apply, fixed_changes, of_kind, refuse_others, text_changes
+from opambin.relocate.pieces import Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from opambin.relocate.spelling import Spelling
 
 _MAX_PATH = 4096  # bytes
@@ -59,20 +57,3 @@ def _locate_launcher(launcher: bytes, spelling: Spelling, path: str) -> Located:
     needed = spelling.needed_anywhere(launcher)
     bound = (Bound(path, "the prefix stands in a launcher of unknown form"),) if needed else ()
     return Located(launcher, bound=bound, leaks=sum(hit.build for hit in spelling.hits(launcher)))
-
-
-def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
-    """Return a ``runtime-launch-info`` for the prefix ``target``.
-
-    Raises:
-        BadDataError: The occurrences do not fit the content.
-        CannotRelocateError: The prefix does not fit a string of the launcher.
-    """
-    refuse_others(occurrences, Kind.TEXT, Kind.CSTRING)
-    return apply(
-        content,
-        [
-            *text_changes(content, of_kind(occurrences, Kind.TEXT), target),
-            *fixed_changes(content, of_kind(occurrences, Kind.CSTRING), target),
-        ],
-    )

@@ -24,16 +24,6 @@ KINDS = (Kind.MARSHAL, Kind.CSTRING, Kind.DUNE_SITE)
 """What may be found in a file of marshalled values."""
 
 
-def render(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> bytes:
-    """Return ``content`` for the prefix ``target``.
-
-    Raises:
-        BadDataError: The occurrences do not fit the content.
-        CannotRelocateError: The prefix does not fit a field that keeps its length.
-    """
-    return apply(content, changes(content, occurrences, target))
-
-
 def changes(content: bytes, occurrences: Sequence[Occurrence], target: bytes) -> list[Change]:
     """Return what has to be changed in ``content`` for the prefix ``target``.
 

@@ -120,12 +120,16 @@ def changes(content: bytes, occurrences: Sequence[Occurrence], target: bytes) ->
         CannotRelocateError: The prefix does not fit.
     """
     check(occurrences, target)
-    if content.startswith((elf.MAGIC, arfile.MAGIC)) or machomagic.recognises(content):
+    if _is_native(content):
         return None
     for recognises, module_changes in _WHOLE:
         if recognises(content):
             return module_changes(content, occurrences, target)
     return None
+
+
+def _is_native(content: bytes) -> bool:
+    return content.startswith((elf.MAGIC, arfile.MAGIC)) or machomagic.recognises(content)
 
 
 def needs_finish(head: bytes) -> bool:
@@ -143,7 +147,7 @@ def _rendered(content: bytes, occurrences: Sequence[Occurrence], target: bytes) 
     if free and bytecode.recognises(content):
         return bytecode.render(content, free, target)
     for found in free:
-        if found.kind is not Kind.TEXT:
+        if found.kind is not Kind.TEXT or _is_native(content):
             raise BadDataError("object", f"holds no {found.kind} at byte {found.offset}")
     return splice(content, sorted(found.offset for found in free), target) if free else content
 

@@ -35,11 +35,6 @@ class Guarded:
         """Where it is, without secrets."""
         return self.remote.url
 
-    @property
-    def down(self) -> UnavailableError | None:
-        """Why nothing can be read from it any more; None while that is not so."""
-        return self._reading
-
     def get(self, name: str, *, limit: int, span: Span | None = None) -> bytes | None:
         """See :class:`opambin.remote.protocol.Remote`, as for all that follows."""
         with self._watch():

@@ -87,14 +87,6 @@ class Manifests:
         """Return one manifest; None when it is not there or was bad, which is reported."""
         return self._load_or_report(self._layout.manifest(key, output))
 
-    def has(self, key: ConeKey) -> bool:
-        """Say with one ``stat`` whether ``key`` has an output."""
-        try:
-            os.stat(self._layout.key_dir(key))  # noqa: PTH116 (one call, no exception caught and raised again)
-        except OSError:
-            return False
-        return True
-
     def read_bytes(self, key: ConeKey, output: OutputId) -> bytes:
         """Return a manifest as it is on disk, unchecked, for sending it elsewhere.
 

@@ -135,10 +135,6 @@ class Store:
         """Return every usable manifest of ``key``; bad ones are in :attr:`problems`."""
         return self.manifests.outputs(key)
 
-    def probe(self, keys: Iterable[ConeKey]) -> set[ConeKey]:
-        """Return those of ``keys`` that have at least one output."""
-        return {key for key in keys if self.manifests.has(key)}
-
     def by_name(self, name: PackageName) -> list[SnapshotRecord]:
         """Return what is known of every snapshot of a package, the newest first."""
         return self.index.by_name(name)

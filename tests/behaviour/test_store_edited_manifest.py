@@ -56,4 +56,3 @@ def test_the_last_output_takes_its_key_along(tmp_path: Path) -> None:
         path.chmod(0o644)
         path.write_bytes(b"")
         assert store.outputs(manifest.key) == []
-        assert store.probe([manifest.key]) == set()

@@ -52,7 +52,6 @@ def test_everything_can_be_read(frozen: tuple[Path, Manifest], readonly: bool) -
     root, manifest = frozen
     with Store.open(root, readonly=readonly) as store:
         assert store.outputs(manifest.key) == [manifest]
-        assert store.probe([manifest.key]) == {manifest.key}
         assert [it.output for it in store.by_name(PackageName("kept"))] == [manifest.output]
         assert store.installed("/a") == {}
         for entry in manifest.files:

@@ -8,7 +8,7 @@ import pytest
 from opambin.errors import BadDataError, UnavailableError
 from opambin.model import Package, PackageName
 from opambin.opam.ast import List
-from opambin.opam.root import EvalVariable, Root
+from opambin.opam.root import Root
 from opambin.opam.switch import Switch
 from opambin.opam.switchfiles import PackageConfig, SwitchState
 
@@ -90,12 +90,6 @@ def test_root_configuration(root: Root, tmp_path: Path) -> None:
     assert root.format == (2, 1)
     assert root.current_switch == "five"
     assert root.switches == (str(tmp_path / "project"), "five", "four")
-    assert root.repositories == ("company", "default")
-    assert root.global_variables == {"corporate": True, "mirrors": ("a", "b")}
-    assert root.eval_variables == (
-        EvalVariable("sys-ocaml-version", ("ocamlc", "-vnum")),
-        EvalVariable("sys-plain", ("uname",)),
-    )
     assert isinstance(root.hooks("wrap-build-commands"), List)
     assert root.hooks("pre-session-commands") is None
 
@@ -193,8 +187,6 @@ def test_state_and_config(five: Switch) -> None:
     assert state.roots == {Package.parse("dune.3.15.0"), Package.parse("ocaml-base-compiler.5.1.0")}
     assert state.compiler == {Package.parse("ocaml-base-compiler.5.1.0")}
     assert state.pinned == {"mine": "~dev"}
-    assert five.is_pinned(NAME("mine"))
-    assert not five.is_pinned(NAME("dune"))
     config = five.config()
     assert config.variables == {"user": "me", "flag": False}
     assert config.depext_bypass == ("libgmp-dev",)

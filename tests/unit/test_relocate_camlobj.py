@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from opambin.errors import BadDataError
 from opambin.model import PLACEHOLDER, Kind
 from opambin.relocate import camlobj
+from opambin.relocate.rendering import render
 from opambin.relocate.spelling import Spelling, pad
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def test_what_a_link_reads_may_grow_and_shrink(make: Callable[[bytes], bytes], s
         (Kind.MARSHAL, True, None)
     ]
     for target in (b"/o", PREFIX, b"/" + b"x" * 300):
-        assert camlobj.render(located.content, located.occurrences, target) == make(target)
+        assert render(located.content, located.occurrences, target) == make(target)
 
 
 def test_typed_trees_keep_their_length() -> None:
@@ -66,8 +67,8 @@ def test_typed_trees_keep_their_length() -> None:
     assert [(found.kind, found.functional, found.capacity) for found in located.occurrences] == [
         (Kind.CSTRING, False, 200)
     ] * 3
-    assert camlobj.render(located.content, located.occurrences, b"/o/p") == cmt(pad(b"/o/p"))
-    assert camlobj.render(located.content, located.occurrences, b"/" + b"x" * 300) == cmt(PLACEHOLDER)
+    assert render(located.content, located.occurrences, b"/o/p") == cmt(pad(b"/o/p"))
+    assert render(located.content, located.occurrences, b"/" + b"x" * 300) == cmt(PLACEHOLDER)
 
 
 def test_canonical_spellings_in_typed_trees_are_counted_and_left() -> None:
@@ -89,7 +90,7 @@ def test_debug_data_keeps_its_length() -> None:
     assert located.content == cma(PLACEHOLDER, marshalled([PLACEHOLDER + b"/src", PREFIX + b"/src"]))
     assert [found.kind for found in located.occurrences] == [Kind.CSTRING, Kind.MARSHAL]
     assert located.leaks == 1
-    rendered = camlobj.render(located.content, located.occurrences, b"/o/p")
+    rendered = render(located.content, located.occurrences, b"/o/p")
     assert rendered == cma(b"/o/p", marshalled([pad(b"/o/p") + b"/src", PREFIX + b"/src"]))
 
 
@@ -127,7 +128,7 @@ def test_damage_raises_only_bad_data(data: st.DataObject) -> None:
     damaged = bytes(file[: data.draw(st.integers(len(file) - 40, len(file)))])
     try:
         located = camlobj.locate(damaged, SPELLING, "x")
-        assert camlobj.render(located.content, located.occurrences, PADDED) is not None
+        assert render(located.content, located.occurrences, PADDED) is not None
     except BadDataError:
         pass
 
@@ -140,8 +141,8 @@ def move(folder: Path, spelling: Spelling, target: Path) -> None:
         if camlobj.recognises(data):
             located = camlobj.locate(data, spelling, file.name)
             assert (located.leaks, located.bound) == (0, ())
-            assert camlobj.render(located.content, located.occurrences, spelling.padded) == data
-            data = camlobj.render(located.content, located.occurrences, bytes(target.parent))
+            assert render(located.content, located.occurrences, spelling.padded) == data
+            data = render(located.content, located.occurrences, bytes(target.parent))
             assert spelling.canonical not in data and spelling.padded not in data
         (target / file.name).write_bytes(data)
 

@@ -19,6 +19,7 @@ from caml_samples import (
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PLACEHOLDER, Kind, Occurrence
 from opambin.relocate import embedded
+from opambin.relocate.rendering import render
 from opambin.relocate.spelling import pad
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ def test_padded_strings_are_replaced_in_place(write: Callable[[Value], bytes]) -
     assert [(found.kind, found.functional, found.capacity) for found in located.occurrences] == [
         (Kind.CSTRING, True, 200)
     ] * 6
-    rendered = embedded.render(located.content, located.occurrences, b"/a/b")
+    rendered = render(located.content, located.occurrences, b"/a/b")
     assert rendered == data.replace(PADDED, pad(b"/a/b"))
     with pytest.raises(CannotRelocateError, match="marshalled value in native code"):
-        embedded.render(located.content, located.occurrences, b"/" + b"x" * 200)
+        render(located.content, located.occurrences, b"/" + b"x" * 200)
 
 
 @pytest.mark.parametrize("write", [marshalled, marshalled_compressed])
@@ -76,9 +77,9 @@ def test_values_behind_the_end_are_left_to_others() -> None:
 
 
 def test_damaged_occurrences_are_refused() -> None:
-    for occurrence in (Occurrence(Kind.CSTRING, 3), Occurrence(Kind.TEXT, 0), Occurrence(Kind.CSTRING, -1)):
+    for occurrence in (Occurrence(Kind.CSTRING, 3), Occurrence(Kind.TEXT, 4), Occurrence(Kind.CSTRING, -1)):
         with pytest.raises(BadDataError):
-            embedded.render(PLACEHOLDER + b"x", (occurrence,), b"/o")
+            render(b"\x7fELF" + PLACEHOLDER + b"x", (occurrence,), b"/o")
 
 
 @needs_ocaml
@@ -92,5 +93,5 @@ def test_a_moved_program_runs(tmp_path: Path) -> None:
     run(["ocamlc", "-output-complete-exe", "x.ml", "-o", "x"], tmp_path)
     located = embedded.locate((tmp_path / "x").read_bytes(), spelling, "x")
     assert (len(located.occurrences), located.bound) == (3, ())
-    (tmp_path / "x").write_bytes(embedded.render(located.content, located.occurrences, b"/a/b"))
+    (tmp_path / "x").write_bytes(render(located.content, located.occurrences, b"/a/b"))
     assert run(["./x"], tmp_path) == pad(b"/a/b").decode() + "/lib"

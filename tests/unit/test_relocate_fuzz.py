@@ -20,7 +20,7 @@ from test_relocate_analysis import bytecode_program
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PADDED_LENGTH, PLACEHOLDER, Kind
-from opambin.relocate import camlobj, camlunits, dynamic, machofile, machomagic, marshal
+from opambin.relocate import camlunits, dynamic, machofile, machomagic, marshal
 from opambin.relocate.analysis import Analysis, analyse
 from opambin.relocate.rendering import render
 from opambin.relocate.spelling import Spelling
@@ -237,4 +237,4 @@ def test_a_value_that_is_read_back_is_what_was_meant() -> None:
         data = b"Caml1999Y030" + marshalled((3, list(texts))) + b"0123456789abcdef"
         found = check(data, "x.cmx")
         expected = b"Caml1999Y030" + marshalled((3, [text.replace(Q, b"/o") for text in texts])) + data[-16:]
-        assert camlobj.render(found.content or b"", found.occurrences, b"/o") == expected
+        assert render(found.content or b"", found.occurrences, b"/o") == expected

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from opambin.errors import BadDataError
 from opambin.model import PLACEHOLDER, Kind, Occurrence
 from opambin.relocate import launchinfo
+from opambin.relocate.rendering import render
 
 
 def info(prefix: bytes, kind: bytes = b"sh", launcher: bytes = b"MZ\0launcher\xff") -> bytes:
@@ -20,12 +21,12 @@ def test_the_folder_may_have_any_length(spelled: bytes, target: bytes) -> None:
     located = launchinfo.locate(info(spelled), SPELLING, "lib/ocaml/runtime-launch-info")
     assert located.content == info(PLACEHOLDER)
     assert [(found.kind, found.capacity) for found in located.occurrences] == [(Kind.TEXT, None)]
-    assert launchinfo.render(located.content, located.occurrences, target) == info(target)
+    assert render(located.content, located.occurrences, target) == info(target)
 
 
 def test_the_shell_may_stand_under_the_prefix() -> None:
     located = launchinfo.locate(info(PADDED, PADDED + b"/bin/sh"), SPELLING, "x")
-    assert launchinfo.render(located.content, located.occurrences, b"/o") == info(b"/o", b"/o/bin/sh")
+    assert render(located.content, located.occurrences, b"/o") == info(b"/o", b"/o/bin/sh")
 
 
 def test_the_folder_may_be_the_prefix_itself() -> None:
@@ -70,7 +71,7 @@ def test_damaged_occurrences_raise_only_bad_data(offset: int, kind: Kind) -> Non
     content = info(PLACEHOLDER)
     occurrence = Occurrence(kind, offset)
     if offset == 3 and kind in (Kind.TEXT, Kind.CSTRING):
-        assert launchinfo.render(content, (occurrence,), b"/o").endswith(b"o/bin\0\nMZ\0launcher\xff")
+        assert render(content, (occurrence,), b"/o").endswith(b"o/bin\0\nMZ\0launcher\xff")
     else:
         with pytest.raises(BadDataError):
-            launchinfo.render(content, (occurrence,), b"/o")
+            render(content, (occurrence,), b"/o")

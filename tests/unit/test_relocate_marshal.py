@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 from opambin.errors import BadDataError, CannotRelocateError
 from opambin.model import PLACEHOLDER, Kind, Occurrence
-from opambin.relocate import marshal, marshalheader, marshalstream, marshalwrite
+from opambin.relocate import marshal, marshalheader, marshalstream
 from opambin.relocate.marshalheader import read_header
 from opambin.relocate.marshalstream import all_strings, string_tokens
+from opambin.relocate.rendering import render
 from opambin.relocate.spelling import Spelling, pad
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ def test_a_value_is_what_ocaml_would_have_written(write: Write, spelled: bytes, 
         located.content.startswith(PLACEHOLDER, found.offset) and found.capacity is None and found.functional
         for found in located.occurrences
     )
-    assert marshalwrite.render(located.content, located.occurrences, target) == write(lib(target))
+    assert render(located.content, located.occurrences, target) == write(lib(target))
 
 
 def test_a_compressed_value_is_written_back_uncompressed() -> None:
     located = marshal.locate(marshalled_compressed(lib(PADDED)), SPELLING, "x")
     assert located.content == marshalled(lib(PLACEHOLDER))
-    assert marshalwrite.render(located.content, located.occurrences, b"/o") == marshalled(lib(b"/o"))
+    assert render(located.content, located.occurrences, b"/o") == marshalled(lib(b"/o"))
 
 
 @pytest.mark.parametrize("write", [marshalled, marshalled_big, marshalled_compressed])
@@ -73,7 +74,7 @@ def test_every_opcode_and_pad_at_the_edges_of_string_lengths(length: int, fill: 
     made = [(prefix, b"z" * fill + b":" + prefix + b":" + b"y" * fill) for prefix in (PADDED, PREFIX, target)]
     located = marshal.locate(marshalled(made[0]), SPELLING, "x")
     assert located == marshal.locate(marshalled(made[1]), SPELLING, "x")
-    assert marshalwrite.render(located.content, located.occurrences, target) == marshalled(made[2])
+    assert render(located.content, located.occurrences, target) == marshalled(made[2])
 
 
 def test_a_file_of_values_is_recognised_and_read_to_its_end() -> None:
@@ -81,7 +82,7 @@ def test_a_file_of_values_is_recognised_and_read_to_its_end() -> None:
     assert marshal.recognises(data)
     assert not marshal.recognises(b"x" + data)
     located = marshal.locate(data, SPELLING, "x")
-    rendered = marshalwrite.render(located.content, located.occurrences, b"/o")
+    rendered = render(located.content, located.occurrences, b"/o")
     assert rendered == marshalled(lib(b"/o")) + marshalled_big(lib(b"/o"))
     with pytest.raises(BadDataError, match="no value begins"):
         marshal.locate(data + b"\0", SPELLING, "x")
@@ -183,7 +184,7 @@ def test_damaged_values_raise_only_bad_data(data: st.DataObject) -> None:
     damaged = bytes(value[: data.draw(st.integers(0, len(value)))])
     try:
         located = marshal.locate(damaged, SPELLING, "x")
-        assert marshalwrite.render(located.content, located.occurrences, b"/o") is not None
+        assert render(located.content, located.occurrences, b"/o") is not None
         marshal.locate_informational(damaged, 0, SPELLING)
     except BadDataError:
         pass
@@ -205,7 +206,7 @@ def test_damaged_anchors_raise_only_bad_data(data: st.DataObject) -> None:
         for found in located.occurrences
     )
     try:
-        rendered = marshalwrite.render(located.content, occurrences, b"/o")
+        rendered = render(located.content, occurrences, b"/o")
     except BadDataError:
         return
     assert rendered == marshalled(lib(b"/o"))
@@ -228,21 +229,21 @@ def test_anchors_that_do_not_fit_are_refused(offset: int, anchor: tuple[int, ...
     data = marshalled((PLACEHOLDER, b"z", b"\x2a" + PLACEHOLDER))
     assert data.index(PLACEHOLDER) == 23
     with pytest.raises(BadDataError):
-        marshalwrite.render(data, (Occurrence(Kind.MARSHAL, 23 + offset, anchor=anchor),), b"/o")
+        render(data, (Occurrence(Kind.MARSHAL, 23 + offset, anchor=anchor),), b"/o")
 
 
 def test_a_string_that_ends_inside_the_placeholder_is_refused() -> None:
     data = bytearray(marshalled((PLACEHOLDER, 1)))
     data[22] = 100
     with pytest.raises(BadDataError, match="outside of the string at 21"):
-        marshalwrite.render(bytes(data), (Occurrence(Kind.MARSHAL, 23, anchor=(23, 2)),), b"/o")
+        render(bytes(data), (Occurrence(Kind.MARSHAL, 23, anchor=(23, 2)),), b"/o")
 
 
 def test_a_header_with_too_small_sizes_is_refused() -> None:
     data = bytearray(marshalled((PLACEHOLDER, 1)))
     data[12:20] = bytes(8)
     with pytest.raises(BadDataError, match="wrong sizes"):
-        marshalwrite.render(bytes(data), (Occurrence(Kind.MARSHAL, 23, anchor=(23, 2)),), b"/o")
+        render(bytes(data), (Occurrence(Kind.MARSHAL, 23, anchor=(23, 2)),), b"/o")
 
 
 def test_sizes_that_could_not_be_lowered_are_refused_when_the_prefix_is_found() -> None:
@@ -291,7 +292,7 @@ def test_there_and_back_is_the_identity(value: Value, tail: bytes, write: Write)
     data = write(put(value, PADDED))
     located, end = marshal.locate_value(data + tail, 0, SPELLING, "x")
     assert end == len(data)
-    back = marshalwrite.render(located.content, located.occurrences, PADDED)
+    back = render(located.content, located.occurrences, PADDED)
     written = marshalled if located.occurrences and write is marshalled_compressed else write
     assert back == written(put(value, PADDED))
     assert marshal.locate_value(back, 0, SPELLING, "x")[0] == located
@@ -308,22 +309,20 @@ def test_an_informational_value_keeps_its_lengths() -> None:
     assert [(found.kind, found.functional, found.capacity) for found in located.occurrences] == [
         (Kind.CSTRING, False, 200)
     ] * 4
-    assert marshalwrite.render(located.content, located.occurrences, b"/a/b") == data.replace(
-        PADDED, pad(b"/a/b")
-    )
+    assert render(located.content, located.occurrences, b"/a/b") == data.replace(PADDED, pad(b"/a/b"))
 
 
 def test_an_informational_value_keeps_the_placeholder_when_the_target_does_not_fit() -> None:
     data = marshalled((PADDED, b"x"))
     located, _ = marshal.locate_informational(data, 0, SPELLING)
-    assert marshalwrite.render(located.content, located.occurrences, b"/" + b"x" * 200) == located.content
+    assert render(located.content, located.occurrences, b"/" + b"x" * 200) == located.content
 
 
 def test_a_functional_place_of_fixed_length_refuses_a_longer_target() -> None:
     data = marshalled((PADDED, b"x"))
     located = marshal.locate_fixed(data, (0, len(data)), SPELLING, "part", functional=True)
     with pytest.raises(CannotRelocateError, match=r"part.*201 bytes.*200"):
-        marshalwrite.render(located.content, located.occurrences, b"/" + b"x" * 200)
+        render(located.content, located.occurrences, b"/" + b"x" * 200)
 
 
 def test_the_prefix_outside_of_a_string_is_a_leak() -> None:
@@ -343,7 +342,7 @@ def test_a_dune_site_string_keeps_its_length() -> None:
     located = marshal.locate(data, SPELLING, "x")
     assert [found.kind for found in located.occurrences] == [Kind.DUNE_SITE, Kind.MARSHAL]
     assert located.content == marshalled(((b"=204:" + PLACEHOLDER + b"/lib").ljust(300), PLACEHOLDER))
-    assert marshalwrite.render(located.content, located.occurrences, PREFIX) == data
+    assert render(located.content, located.occurrences, PREFIX) == data
 
 
 def test_a_bomb_is_not_unpacked() -> None:
@@ -396,7 +395,7 @@ def test_ocaml_reads_what_was_rendered(tmp_path: Path) -> None:
     located = marshal.locate((tmp_path / "v").read_bytes(), SPELLING, "v")
     assert len(located.occurrences) > 10
     for target in TARGETS:
-        (tmp_path / "w").write_bytes(marshalwrite.render(located.content, located.occurrences, target))
+        (tmp_path / "w").write_bytes(render(located.content, located.occurrences, target))
         assert run(["./p", target.decode(), "read", "w"], tmp_path) == "same"
         run(["./p", target.decode(), "write", "x"], tmp_path)
         assert (tmp_path / "x").read_bytes() == (tmp_path / "w").read_bytes()

@@ -35,13 +35,6 @@ def test_an_older_state_does_not_replace_a_newer_one(environ: dict[str, str]) ->
     assert seen.load(environ, URL) == Seen.of(state(serial=4))
 
 
-def test_a_remote_can_be_forgotten(environ: dict[str, str]) -> None:
-    seen.save(environ, URL, Seen.of(state()))
-    seen.forget(environ, URL)
-    seen.forget(environ, URL)
-    assert seen.load(environ, URL) is None
-
-
 @pytest.mark.parametrize("content", [b"", b"\xff", b"{}", b"[1]", b'{"remote":1,"serial":1,"digest":""}'])
 def test_a_damaged_file_is_no_way_to_roll_back(environ: dict[str, str], content: bytes) -> None:
     seen.save(environ, URL, Seen.of(state()))
