@@ -130,9 +130,10 @@ def accept(folder: Path, publisher: str, theirs: Path, keys: tuple[str, ...]) ->
 @click.command("upload")
 @folder_argument
 @click.argument("target", metavar="URL")
+@click.option("--drop-archives", is_flag=True, help="Remove archives from DIR once they are there.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be copied.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def upload(folder: Path, target: str, *, dry_run: bool, as_json: bool) -> None:
+def upload(folder: Path, target: str, *, drop_archives: bool, dry_run: bool, as_json: bool) -> None:
     """Copy a signed folder to where it is served: http(s)://…, s3://…, or rsync:HOST:PATH.
 
     Only what is not there yet; in an order in which whoever updates meanwhile has a whole repository.
@@ -150,7 +151,7 @@ def upload(folder: Path, target: str, *, dry_run: bool, as_json: bool) -> None:
     if isinstance(place, Folder):
         raise MisuseError(f"{target} is a folder of this machine: publish there, or give rsync:{target}")
     with writing(folder):
-        done = carry_over(folder.absolute(), place, now(), dry_run=dry_run)
+        done = carry_over(folder.absolute(), place, now(), dry_run=dry_run, drop=drop_archives)
     end = int(done.expires.timestamp())
     if as_json:
         print_json({"place": place.shown, **asdict(done), "expires": end})

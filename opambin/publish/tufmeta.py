@@ -164,7 +164,8 @@ def prepare(
     before = in_force(folder, current.targets, wishes.undelegate)
     _check_in_time(before, wishes.accept, now)
     theirs = before | accepted(current.targets, wishes.accept, before, now)
-    known = current.targets.signed.targets if current.targets is not None else {}
+    lists = [it.signed.targets for it in (current.site, current.targets) if it is not None]
+    known = {path: target for files in lists for path, target in files.items()}
     contents = look_through(repository, known, theirs, wishes.pending)
     targets = _next_targets(current, contents, wishes, pen)
     count = len(contents.own) + len(contents.site) + sum(len(it.signed.targets) for it in theirs.values()) + 1

@@ -135,3 +135,15 @@ def test_nothing_is_read_back_but_a_little_metadata(root: World, tmp_path: Path)
     assert written[-2:] == ["index.tar.gz", "tuf/timestamp.json"]
     assert written[1].startswith("archives/")
     assert sorted(written[2:5]) == ["tuf/2.site.json", "tuf/2.snapshot.json", "tuf/2.targets.json"]
+
+
+def test_a_folder_without_archives_goes_on(root: World, away: Away, tmp_path: Path) -> None:
+    publisher = Publisher.make(tmp_path / "site", base_url=away.url)
+    command = ("tuf", "upload", str(publisher.folder), away.target, "--drop-archives")
+    root.opam_bin(*command, more=away.environ)
+    publisher.package("gamma", "2", base_url=away.url)
+    publisher.sign()
+    root.opam_bin(*command, more=away.environ)
+    assert not list((publisher.folder / "archives").rglob("*.gz"))
+    begun = ("verify-repo", away.url, "--root", f"{publisher.folder}/tuf/root.json")
+    assert "as signed" in root.opam_bin(*begun).out

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from memory_remote import MemoryRemote
 from signedrepo import NOW, Publisher
 from snapshot_samples import VIRTUAL, Samples
 
@@ -16,11 +17,12 @@ from opambin.model import PLACEHOLDER
 from opambin.publish import licences, workflow
 from opambin.publish.catalogue import NAME, Catalogue
 from opambin.publish.options import Asked, Options
-from opambin.publish.places import Folder
+from opambin.publish.places import Folder, OnRemote
 from opambin.publish.signed.contributing import contribute, take_back, take_over
 from opambin.publish.signed.delegating import Delegation
 from opambin.publish.signed.keys import metadata_key
 from opambin.publish.signed.sources import FolderSource
+from opambin.publish.signed.uploading import upload
 from opambin.publish.signed.verifying import Start, Verified, verify
 from opambin.publish.tufmeta import RepositorySigner, Wishes
 from opambin.store.store import Store
@@ -135,6 +137,22 @@ def test_packages_of_another_publisher_stay(samples: Samples, owner: Publisher, 
     assert not (owner.folder / "pages/p/lib.html").exists()
     assert "lib" not in {row.name for row in Catalogue.parse((owner.folder / NAME).read_bytes()).builds}
     look(owner, tmp_path)
+
+
+def test_published_again_after_its_archives_were_uploaded_and_dropped(
+    samples: Samples, owner: Publisher
+) -> None:
+    remote = MemoryRemote()
+    upload(owner.folder, OnRemote(remote, "me"), NOW, drop=True)
+    assert not publish(samples, owner).changed
+    samples.add("re.1.11", "ocaml.4.14.2", files={"lib/re/META": b"re"})
+    report = publish(samples, owner)
+    made = sorted(str(it.relative_to(owner.folder)) for it in (owner.folder / "archives").rglob("*.gz"))
+    assert made == [row.archive.path for row in report.catalogue.builds if row.name == "re" and row.archive]
+    upload(owner.folder, OnRemote(remote, "me"), NOW, drop=True)
+    archives = {row.archive.path for row in report.catalogue.builds if row.archive is not None}
+    assert archives == {name for name in remote.content if name.startswith("archives/")}
+    assert len(archives) == 3
 
 
 def said(owner: Publisher, name: str) -> str:

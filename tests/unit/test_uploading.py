@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ from opambin.publish.signed.metafolder import KEPT, MetadataFolder
 from opambin.publish.signed.profile import TopRole
 from opambin.publish.signed.rootfiles import draft_next, put_in_force
 from opambin.publish.signed.roots import RootChange
+from opambin.publish.signed.sources import FolderSource
 from opambin.publish.signed.uploading import Uploaded, upload
+from opambin.publish.signed.verifying import Start, verify
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -225,6 +228,61 @@ def test_a_write_that_fails_ends_it_before_the_next_step(publisher: Publisher) -
     with pytest.raises(UnavailableError, match="no space"):
         carry(publisher, remote)
     assert {name.split("/")[0] for name in remote.content} == {"archives"}
+
+
+def test_archives_may_be_dropped_and_signing_goes_on_without_them(
+    publisher: Publisher, remote: Recorded, tmp_path: Path
+) -> None:
+    upload(publisher.folder, OnRemote(remote, "me"), NOW, drop=True)
+    assert not list((publisher.folder / "archives").rglob("*.gz"))
+    new = publisher.package("gamma", "1")
+    publisher.sign()
+    publisher.renew()
+    assert len(MetadataFolder(publisher.folder).targets().signed.targets) == 7  # type: ignore[union-attr]
+    remote.writes.clear()
+    upload(publisher.folder, OnRemote(remote, "me"), NOW, drop=True)
+    assert [name for name in remote.writes if name.startswith("archives/")] == [new]
+    assert not (publisher.folder / new).exists()
+    served = whole(remote, publisher.folder, tmp_path / "served")
+    found = verify(FolderSource(served), tmp_path / "state", Start(publisher.root))
+    assert found.checked.missing == 0
+
+
+def test_a_dropped_archive_that_no_definition_names_any_more_goes(
+    publisher: Publisher, remote: Recorded
+) -> None:
+    upload(publisher.folder, OnRemote(remote, "me"), NOW, drop=True)
+    (publisher.folder / "packages/beta/beta.1/opam").unlink()
+    publisher.sign()
+    assert carry(publisher, remote).removed == 1
+    assert len([name for name in remote.content if name.startswith("archives/")]) == 1
+
+
+def test_what_was_dropped_can_not_go_to_another_place(publisher: Publisher, remote: Recorded) -> None:
+    upload(publisher.folder, OnRemote(remote, "me"), NOW, drop=True)
+    other = Recorded()
+    with pytest.raises(MisuseError, match=r"was dropped after an upload to memory:: it can't go to"):
+        carry(publisher, other)
+    assert other.content == {}
+
+
+def test_an_archive_that_is_lost_and_was_not_dropped_is_missed(publisher: Publisher) -> None:
+    """Only the mark of an upload lets archives be absent."""
+    for place in (publisher.folder / "archives").rglob("*.gz"):
+        place.unlink()
+    publisher.sign()
+    targets = MetadataFolder(publisher.folder).targets()
+    assert targets is not None
+    assert not [path for path in targets.signed.targets if path.startswith("archives/")]
+
+
+def whole(remote: Recorded, folder: Path, to: Path) -> Path:
+    """Put what a remote holds into a folder, with the definitions that a remote need not have."""
+    shutil.copytree(folder / "packages", to / "packages")
+    for name, data in remote.content.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        (to / name).write_bytes(data)
+    return to
 
 
 def test_a_dry_run_writes_nothing(publisher: Publisher, remote: Recorded) -> None:

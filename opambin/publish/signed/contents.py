@@ -12,6 +12,7 @@ from opambin.publish.catalogue import NAME as CATALOGUE
 from opambin.publish.places import LOCK
 from opambin.publish.signed.profile import (
     CACHE,
+    ELSEWHERE,
     FOLDER,
     INDEX,
     archive_digest,
@@ -80,7 +81,8 @@ def look_through(
     Args:
         repository: The folder.
         known: What was signed before. An archive of the same length is not hashed again: a wrong one would
-            only keep the digest that its name promises, and clients would refuse it.
+            only keep the digest that its name promises, and clients would refuse it. Where archives were
+            dropped after an upload, those that a definition still names count as they were signed.
         publishers: What other publishers have signed, by role.
         pending: What is about to be written.
 
@@ -101,6 +103,9 @@ def look_through(
             indexed[path] = content
         if path == CATALOGUE:
             catalogue = _content(entry)
+    if (repository / ELSEWHERE).is_file():
+        named = {it for content in indexed.values() for it in archives_named(content)}
+        found |= {path: known[path] for path in named & known.keys() - found.keys() - set(pending.gone)}
     problems = [
         f"{path} is not what {role} has signed" if path in found else f"{path}, signed by {role}, is missing"
         for path, (role, signed) in theirs.items()

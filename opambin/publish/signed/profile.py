@@ -26,6 +26,9 @@ FOLDER = "tuf"  # of the metadata, in a published repository
 INDEX = "index.tar.gz"
 SITE = "site"
 CACHE = "cache"  # archives under the names that opam's archive-mirrors have; never signed, never published
+ELSEWHERE = (
+    ".opam-bin-uploaded"  # marks a folder without the archives that were uploaded from it; says where to
+)
 ARCHIVES = "archives"
 ARCHIVE_PATTERN = "archives/??/*.tar.gz"
 PACKAGE_DEPTHS = ("*/*", "*/*/*")  # opam files, and files beside them

@@ -16,7 +16,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from opambin.errors import BadDataError, MisuseError
+from opambin.errors import BadDataError, MisuseError, UnavailableError
 from opambin.publish.catalogue import NAME as CATALOGUE
 from opambin.publish.catalogue import Catalogue
 from opambin.publish.pages import files as pagefiles
@@ -24,7 +24,17 @@ from opambin.publish.places import check_empty
 from opambin.publish.signed.contents import digest_of, same
 from opambin.publish.signed.delegating import publishers
 from opambin.publish.signed.metafolder import KEPT, MetadataFolder, parse
-from opambin.publish.signed.profile import FOLDER, INDEX, SITE, TopRole, is_archive, moment
+from opambin.publish.signed.profile import (
+    ARCHIVES,
+    ELSEWHERE,
+    FOLDER,
+    INDEX,
+    SITE,
+    TopRole,
+    is_archive,
+    moment,
+)
+from opambin.replacing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,7 +91,9 @@ class State:
     files: Mapping[str, TargetFile] = field(default_factory=dict)
 
 
-def upload(repository: Path, place: Place, now: datetime, *, dry_run: bool = False) -> Uploaded:
+def upload(
+    repository: Path, place: Place, now: datetime, *, dry_run: bool = False, drop: bool = False
+) -> Uploaded:
     """Bring a place up to what a folder holds.
 
     Args:
@@ -89,6 +101,7 @@ def upload(repository: Path, place: Place, now: datetime, *, dry_run: bool = Fal
         place: Where to.
         now: The time.
         dry_run: Whether nothing is written.
+        drop: Whether archives, once they are there, are removed from the folder.
 
     Raises:
         MisuseError: The signatures have expired, or the place holds something else, or something newer.
@@ -99,15 +112,31 @@ def upload(repository: Path, place: Place, now: datetime, *, dry_run: bool = Fal
     ours, expires = _in_force(folder, now)
     there = _there(folder, place)
     if there.timestamp == ours.timestamp:
-        return Uploaded(0, 0, 0, ours.version, expires, changed=False)
-    if dry_run:
+        done = Uploaded(0, 0, 0, ours.version, expires, changed=False)
+    elif dry_run:
         return _Upload(repository, place, ours, there).done(expires)
-    with place.lock():
-        found = _Upload(
-            repository, place, ours, _there(folder, place)
-        )  # as it is now that others are kept out
-        place.write(found.steps(), found.gone())
-    return found.done(expires)
+    else:
+        with place.lock():
+            # as it is now that others are kept out
+            found = _Upload(repository, place, ours, _there(folder, place))
+            place.write(found.steps(), found.gone())
+        done = found.done(expires)
+    if drop and not dry_run:
+        _drop_archives(repository, ours, place.shown)
+    return done
+
+
+def _drop_archives(repository: Path, uploaded: State, where: str) -> None:
+    """Remove the archives that were uploaded; the mark comes first, so that signing goes on without them."""
+    replace_file(repository / ELSEWHERE, f"{where}\n".encode("utf-8", "surrogateescape"))
+    try:
+        for path in filter(is_archive, uploaded.files):
+            (repository / path).unlink(missing_ok=True)
+        for folder in (repository / ARCHIVES).glob("*"):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    except OSError as error:
+        raise UnavailableError(f"archives in {repository} can't be removed: {error.strerror}") from error
 
 
 def _in_force(folder: MetadataFolder, now: datetime) -> tuple[State, datetime]:
@@ -227,9 +256,19 @@ class _Upload:
             if path not in known or not same(known[path], wanted[path])
         }
         self._unlisted = sorted(known.keys() - wanted.keys())
+        self._check_dropped()
         for path, source in self._new.items():
             if digest_of(source) != ours.files[path].hashes.get("sha256"):
                 raise BadDataError(source, "not what was signed; opam-bin tuf sign signs what has changed")
+
+    def _check_dropped(self) -> None:
+        mark = self._repository / ELSEWHERE
+        lost = [it for path, it in self._new.items() if is_archive(path) and not it.exists()]
+        if lost and mark.is_file():
+            where = mark.read_text("utf-8", "surrogateescape").strip()
+            raise MisuseError(
+                f"{lost[0]} was dropped after an upload to {where}: it can't go to {self._place.shown}"
+            )
 
     def steps(self) -> list[dict[str, bytes | Path]]:
         """Return what is to be written, in this order."""
