@@ -137,5 +137,25 @@ def install(args: tuple[str, ...]) -> int:
     if "--unsigned" in args:
         os.environ[opening.UNSIGNED] = "1"
     if not request.parse(words, os.environ).names:
+        _check_list(path, named)
         words = [*(atom.replace(".", "=", 1) for atom in named), *words]
     return door.run("install", tuple(words))
+
+
+def _check_list(path: Path, named: list[str]) -> None:
+    """Refuse what the file says is to be installed, where nobody who is trusted has signed it.
+
+    Raises:
+        OpambinError: So it is.
+    """
+    from opambin.errors import MisuseError
+    from opambin.exchange import opening
+
+    belief = opening.believed(os.environ)
+    if belief is None:
+        return
+    try:
+        belief.check_useful()
+    except MisuseError as error:
+        raise MisuseError(f"bundle {path.name}: {error}") from error
+    belief.check_named(named)

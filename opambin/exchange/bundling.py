@@ -14,8 +14,7 @@ from opambin.exchange.sources import Source
 from opambin.exchange.uploads import push
 from opambin.remote.bundle import BundleRemote, BundleWriter
 from opambin.remote.protocol import Answers
-from opambin.trust.envelope import Envelope
-from opambin.trust.policy import Mode, Policy, Untrusted, signatures
+from opambin.trust.policy import Mode, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 LISTING = "bundle.json"
 MAX_LISTING_BYTES = 1_000_000
-_ATOM = re.compile(r"[A-Za-z0-9_+-]+\.[A-Za-z0-9_+.~-]+")
+_ATOM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]*\.[A-Za-z0-9_+.~-]+")  # never what opam takes for an option
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def create(store: Store, path: Path, contents: Contents, signer: Signer, meter: 
 
 
 def listed(path: Path) -> list[str]:
-    """Return what an installation of a bundle installs, as ``NAME.VERSION``.
+    """Return what an installation of a bundle installs, as ``NAME.VERSION``; nobody has signed it.
 
     Raises:
         BadDataError: It is no bundle, or the list is none.
@@ -86,32 +85,6 @@ def listed(path: Path) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(it, str) and _ATOM.fullmatch(it) for it in found):
         raise BadDataError(path, f"{LISTING} is no list of packages")
     return found
-
-
-def obstacle(path: Path, policy: Policy) -> str:
-    """Say why no statement of a bundle would be believed; empty when one would, or none is there.
-
-    Returns:
-        How the statements are signed, as what follows "it is".
-
-    Raises:
-        OpambinError: It is no bundle, or can't be read.
-    """
-    reasons: set[str] = set()
-    bundle = BundleRemote(path)
-    try:
-        for entry in bundle.entries(names.KEYS):
-            data = bundle.get(entry.name, limit=names.MAX_STATEMENT_BYTES) or b""
-            try:
-                verdict = signatures(Envelope.from_json(data, entry.name), policy, entry.name)
-            except BadDataError:
-                return ""  # told where the statement is looked for
-            if not isinstance(verdict, Untrusted):
-                return ""
-            reasons.add(verdict.reason)
-    finally:
-        bundle.close()
-    return "; ".join(sorted(reasons))
 
 
 class _Sink:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opambin.context import Context
+    from opambin.exchange.bundletrust import Belief
     from opambin.exchange.signing import Signer
     from opambin.exchange.sources import Source
     from opambin.keyring import Keyring
@@ -89,28 +90,27 @@ def open_sources(environ: Mapping[str, str]) -> Opened:
     for entry in wanted:
         try:
             if only is not None:
-                _refuse_useless(entry, keyring)
+                _belief(entry, keyring).check_useful()
             sources.append(open_source(entry, keyring, environ))
         except OpambinError as error:
             problems.append(f"{label(entry.name, entry.url)}: {error}")
     return Opened(tuple(sources), tuple(problems))
 
 
-def _refuse_useless(entry: Configured, keyring: Keyring) -> None:
-    """Say which keys a bundle would need, where nothing in it can be used; otherwise do nothing.
+def believed(environ: Mapping[str, str]) -> Belief | None:
+    """Return what may be believed of the bundle that a command has limited itself to; None without one.
 
     Raises:
-        MisuseError: None of its statements is signed as the policy wants.
-        OpambinError: It can't be read.
+        OpambinError: It is no bundle, can't be read, or the keys can't be.
     """
-    from opambin.exchange import bundling
+    entry = _only(environ)
+    return None if entry is None else _belief(entry, _keyring(environ))
 
-    reason = bundling.obstacle(Path(entry.url.partition(":")[2]), policy_of(entry, keyring))
-    if reason:
-        raise MisuseError(
-            f"nothing is taken from it: it is {reason}. 'opam-bin key trust KEY' with the public key of who"
-            " made it lets it count; --unsigned behind the name of the file takes it as it is"
-        )
+
+def _belief(entry: Configured, keyring: Keyring) -> Belief:
+    from opambin.exchange import bundletrust
+
+    return bundletrust.look(Path(entry.url.partition(":")[2]), policy_of(entry, keyring))
 
 
 def _only(environ: Mapping[str, str]) -> Configured | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import shutil
 import stat
 import time
@@ -31,6 +32,7 @@ PIECE = 1 << 20  # bytes
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENOTSUP})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _BROKEN = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN, errno.ENODEV})
+_DRAFT = re.compile(r"\d+-\d+-[0-9a-f]{8}")
 _serial = itertools.count()
 _salt = os.urandom(4).hex()  # other hosts and pid namespaces write there, too
 
@@ -178,6 +180,8 @@ class DirectoryRemote:
     def _draft(self) -> Iterator[Path]:
         folder = self.root / DRAFTS
         folder.mkdir(parents=True, exist_ok=True)
+        if not stat.S_ISDIR(folder.lstat().st_mode):  # a link, by who else may write here, to files of ours
+            raise BadDataError(folder, "not a folder, but a link; remove it")
         if not self._swept:
             self._swept = True
             _sweep(folder)
@@ -260,5 +264,5 @@ def _sweep(folder: Path) -> None:
     with suppress(OSError):
         for path in folder.iterdir():
             with suppress(OSError):
-                if now - path.lstat().st_mtime > OLD_DRAFT_SECONDS:
+                if _DRAFT.fullmatch(path.name) and now - path.lstat().st_mtime > OLD_DRAFT_SECONDS:
                     path.unlink()

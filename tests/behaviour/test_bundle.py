@@ -78,12 +78,16 @@ BY = f"signed by the key {KEY.public.id[:16]}, which is not trusted here"
         pytest.param(str(KEY.public), "not signed", id="not signed"),
     ],
 )
-def test_without_its_key_one_is_told_which_and_opam_builds(
+def test_without_its_key_one_is_told_which_and_opam_builds_what_was_named(
     maker: World, taker: World, tmp_path: Path, trusted: str, reason: str
 ) -> None:
     bundle(maker, tmp_path / "my.bundle", *(["--unsigned"] if reason == "not signed" else []))
     words = ("bundle", "install", str(tmp_path / "my.bundle"), "--switch", f"s{taker.number}")
-    done = taker.opam_bin(*words, more={"OPAMBIN_TRUSTED_KEYS": trusted})
+    keys = {"OPAMBIN_TRUSTED_KEYS": trusted}
+    refused = taker.opam_bin(*words, more=keys, code=2)
+    assert f"opam-bin: bundle my.bundle: nothing is taken from it: it is {reason}. 'opam-bin" in refused.err
+    assert taker.built == []
+    done = taker.opam_bin(*words, "top", more=keys)
     lines = [line for line in done.text.splitlines() if "my.bundle" in line]
     assert lines == [
         f"opam-bin: bundle my.bundle: nothing is taken from it: it is {reason}. 'opam-bin key trust KEY' with"

@@ -201,10 +201,10 @@ def test_a_bundle_on_a_machine_without_a_network(
     world = machine(elsewhere)
     switch = f"s{world.number}"
     world.empty_switch(switch)
-    refused = world.opam_bin("bundle", "install", str(path), "--switch", switch, "--dry-run")
+    refused = world.opam_bin("bundle", "install", str(path), "--switch", switch, "--dry-run", code=2)
     nothing = f"it is signed by the key {KEY.public.id[:16]}, which is not trusted here"
     assert f"opam-bin: bundle all of it.bundle: nothing is taken from it: {nothing}" in refused.err
-    assert "\n0 packages restored (0 B), " in refused.out
+    assert refused.out == ""
     trusting = {"OPAMBIN_TRUSTED_KEYS": str(KEY.public), "OPAMBIN_OFFLINE": "true"}
     world.opam_bin("bundle", "install", str(path), "--switch", switch, more=trusting)
     assert world.installed(switch) == built.world.installed(built.switch)

@@ -75,13 +75,13 @@ def test_nothing_is_left_beside_it(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_goes_after_a_day(tmp_path: Path) -> None:
     (tmp_path / DRAFTS).mkdir()
-    for name, age in (("old", OLD_DRAFT_SECONDS + 60), ("new", 60)):
+    for name, age in (("1-0-0123abcd", OLD_DRAFT_SECONDS + 60), ("2-0-0123abcd", 60)):
         path = tmp_path / DRAFTS / name
         path.touch()
         os.utime(path, (path.stat().st_mtime - age,) * 2)
     remote = DirectoryRemote(tmp_path, write=True)
     remote.put(SLOT, b"x")
-    assert [path.name for path in (tmp_path / DRAFTS).iterdir()] == ["new"]
+    assert [path.name for path in (tmp_path / DRAFTS).iterdir()] == ["2-0-0123abcd"]
     assert [entry.name for entry in remote.entries("")] == [SLOT]
 
 
