@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MACHINE_SYMBOLS = ("file", "lib")
 """Kinds of symbols that this machine provides, not the output of a dependency."""
 
+NO_SNAPSHOT = "no snapshot has this key"
+"""Why most misses are ones."""
+
 
 class Verdict(StrEnum):
     """What happens to a package."""
@@ -248,7 +251,7 @@ def _choose(
         return Item(package, Verdict.MISS, keyed.reason, keyed, text=text)
     outputs = shelf.outputs(keyed.key)
     if not outputs:
-        return Item(package, Verdict.MISS, "no snapshot has this key", keyed, text=text)
+        return Item(package, Verdict.MISS, NO_SNAPSHOT, keyed, text=text)
     if blocked:
         reason = f"{blocked} below it is built from source"
         return Item(package, Verdict.WAIT, reason, keyed, outputs[0], text)

@@ -81,8 +81,10 @@ def run(verb: str, args: tuple[str, ...]) -> int:
         return leave_to_opam(words, prepared, summary)
     tell_problems(prepared, print)
     if prepared.idle:
-        where = "the store or on a remote" if prepared.decision.shelf.catalogues else "the store"
-        print(f"opam-bin: nothing of this is in {where}")
+        from opambin.door import outcome
+
+        for line in outcome.idle_lines(prepared):
+            print(line)
         summary.of_restore(prepared, None)
         run_opam(verb, words.args)
     return _restore(words, prepared, summary)

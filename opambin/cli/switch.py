@@ -43,7 +43,7 @@ def command(args: tuple[str, ...]) -> int:
     try:
         code = _fill(made, words, summary)
     except BaseException:
-        creation.remove(made.context.opam, made.context.switch.name)
+        creation.remove(made.context.opam, made.context.switch)
         raise
     return _clean_up(made, code) if code else 0
 
@@ -62,7 +62,7 @@ def _fill(made: Made, words: door.Words, summary: Summary) -> int:
     done = front.carry_out(made.prepared, print)
     summary.of_restore(made.prepared, done)
     if done is None:
-        creation.remove(made.context.opam, made.context.switch.name)
+        creation.remove(made.context.opam, made.context.switch)
         door.run_opam("switch", words.args)
     narration.print_steps(made.prepared, done, console, print)
     left = outcome.left_to_opam(made.prepared, done)
@@ -91,7 +91,7 @@ def _clean_up(made: Made, code: int) -> int:
     answer = "y\n" if made.wish.yes else sys.stdin.readline()
     print("y" if made.wish.yes else "")
     if answer.strip().lower() in ("", "y", "yes") and answer.endswith("\n"):
-        creation.remove(made.context.opam, made.context.switch.name)
+        creation.remove(made.context.opam, made.context.switch)
     else:
         creation.complete(made)
     return code

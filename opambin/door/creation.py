@@ -156,10 +156,14 @@ def _make_empty(wish: Wish, environ: Mapping[str, str], *, or_else: str = "") ->
     named = version < _INVARIANT_AS_SYNOPSIS
     folders = _missing(Path(name)) if "/" in name else ()
     opam = replace(opam, switch=name)
-    hint = _create_empty(opam, wish, named=named)
-    if isinstance(hint, front.PlainOpam):
-        return hint
-    return _Empty(opam, Switch.open(root, name, environ), hint, named, folders)
+    try:
+        hint = _create_empty(opam, wish, named=named)
+        if isinstance(hint, front.PlainOpam):
+            return hint
+        return _Empty(opam, Switch.open(root, name, environ), hint, named, folders)
+    except BaseException:
+        remove(opam, Switch(root, name, prefix))  # where opam was through with it
+        raise
 
 
 def _missing(folder: Path) -> tuple[Path, ...]:
@@ -167,7 +171,7 @@ def _missing(folder: Path) -> tuple[Path, ...]:
 
 
 def _remove_empty(empty: _Empty) -> None:
-    remove(empty.opam, empty.switch.name)
+    remove(empty.opam, empty.switch)
     with suppress(OSError):  # something else is in one by now
         for folder in empty.folders:
             folder.rmdir()
@@ -205,10 +209,9 @@ def _create_empty(opam: Opam, wish: Wish, *, named: bool) -> str | front.PlainOp
     if description is None:
         name, dot, version = wish.compiler.partition(".")
         description = opam.switch if named and opam.switch else (f"{name} = {version}" if dot else name)
-    done = opam.run(
+    done = opam.change(
         ["switch", "create", wish.name, "--empty", "--no-switch", "--description", description],
         env_extra={"OPAMYES": "1", "OPAMSWITCH": ""},
-        capture=True,
     )
     if not done.ok:
         return _refused(done)
@@ -226,7 +229,7 @@ def _plan(switch: Switch, wish: Wish, hint: str, environ: Mapping[str, str]) -> 
     if obstacle:
         return front.PlainOpam(obstacle)
     invariant = ["switch", "set-invariant", wish.compiler, f"--switch={switch.name}", "--no-action"]
-    done = context.opam.run(invariant, env_extra={"OPAMNODEPEXTS": "1"}, capture=True)
+    done = context.opam.change(invariant, env_extra={"OPAMNODEPEXTS": "1"})
     if not done.ok:
         return _refused(done)
     package = _single(switch.config().invariant)
@@ -266,7 +269,7 @@ def describe(made: Made, opam: Opam, *, named: bool) -> None:
     """Give the switch the description that opam gives it, where the compiler's name was not known before."""
     wanted = made.package.replace("=", " = ")
     if made.wish.description is None and not named and wanted.partition(" ")[0] not in made.wish.compiler:
-        opam.query(["switch", "set-description", wanted, f"--switch={opam.switch}"])
+        opam.describe_switch(str(opam.switch), wanted)
 
 
 def complete(made: Made) -> None:
@@ -295,10 +298,12 @@ def install_rest(made: Made) -> int:
         signal.signal(signal.SIGINT, before)
 
 
-def remove(opam: Opam, name: str) -> None:
-    """Remove a switch with all that is in it.
+def remove(opam: Opam, switch: Switch) -> None:
+    """Remove a switch that was made here, with all that is in it.
 
     Raises:
-        UnavailableError: opam fails.
+        UnavailableError: opam can't remove it.
     """
-    opam.query(["switch", "remove", name, "--yes"])
+    done = opam.change(["switch", "remove", switch.name, "--yes"])
+    if not done.ok and switch.name in Root.open(switch.root.path).switches:
+        raise UnavailableError(f"opam can't remove the switch {switch.name}: {done.stderr.strip()}")

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from opambin import summary
+from opambin.plan import NO_SNAPSHOT
 from opambin.session.folder import Result
 from opambin.store.records import Event
 from opambin.store.records import Result as EventResult
@@ -78,14 +79,27 @@ def rest_lines(left: Mapping[str, str]) -> list[str]:
     opam has no option that leaves its plan out. To take it out of what opam prints we would have to stand
     between opam and the terminal, which its colours, its progress and its questions need.
     """
+    lines = _by_reason(left)
+    return [*lines, "opam-bin: opam plans the rest once more, and builds it"] if lines else []
+
+
+def idle_lines(prepared: Prepared) -> list[str]:
+    """Say why nothing of a plan is restored."""
+    left = left_to_opam(prepared, None)
+    if {*left.values()} - {NO_SNAPSHOT}:
+        return _by_reason(left)
+    where = "the store or on a remote" if prepared.decision.shelf.catalogues else "the store"
+    return [f"opam-bin: nothing of this is in {where}"]
+
+
+def _by_reason(left: Mapping[str, str]) -> list[str]:
     packages: dict[str, list[str]] = {}
     for package, reason in left.items():
         packages.setdefault(reason, []).append(package)
-    lines = [
+    return [
         f"opam-bin: {summary.names(named)} {'is' if len(named) == 1 else 'are'} left to opam: {reason}"
         for reason, named in packages.items()
     ]
-    return [*lines, "opam-bin: opam plans the rest once more, and builds it"] if lines else []
 
 
 def left_to_opam(prepared: Prepared, done: Restored | None) -> dict[str, str]:

@@ -87,7 +87,12 @@ class Opam:
         return env
 
     def run(
-        self, args: Sequence[str], *, env_extra: Mapping[str, str] | None = None, capture: bool = False
+        self,
+        args: Sequence[str],
+        *,
+        env_extra: Mapping[str, str] | None = None,
+        capture: bool = False,
+        apart: bool = False,
     ) -> Completed:
         """Run opam to its end.
 
@@ -95,6 +100,7 @@ class Opam:
             args: The command line, without the program.
             env_extra: Added to the environment.
             capture: Take its output and give it no input; otherwise it has the terminal.
+            apart: In a process group of its own, which Ctrl-C does not reach.
 
         Raises:
             UnavailableError: The program is missing or can't be run.
@@ -111,6 +117,7 @@ class Opam:
                 stdout=out,
                 stderr=out,
                 check=False,
+                process_group=0 if apart else None,
             )
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UnavailableError(
@@ -120,17 +127,26 @@ class Opam:
             raise UnavailableError(f"{self.program} can't be run: {error.strerror}") from error
         return Completed(tuple(args), done.returncode, _text(done.stdout), _text(done.stderr))
 
+    def change(self, args: Sequence[str], *, env_extra: Mapping[str, str] | None = None) -> Completed:
+        """Let opam change its own files, its output captured, and come to its end: signals wait for that.
+
+        opam 2.1 leaves the root's configuration empty, or none, when it is interrupted while writing it.
+
+        Raises:
+            UnavailableError: The program is missing or can't be run.
+        """
+        from opambin.interrupts import held_back
+
+        with held_back():
+            return self.run(args, env_extra=env_extra, capture=True, apart=True)
+
     def query(self, args: Sequence[str], *, env_extra: Mapping[str, str] | None = None) -> str:
         """Run opam for its standard output.
 
         Raises:
             UnavailableError: It failed; the message holds its words.
         """
-        done = self.run(args, env_extra=env_extra, capture=True)
-        if not done.ok:
-            words = done.stderr.strip() or done.stdout.strip() or "no message"
-            raise UnavailableError(f"opam {' '.join(args)} failed with exit code {done.code}: {words}")
-        return done.stdout
+        return _expected(self.run(args, env_extra=env_extra, capture=True))
 
     def version(self) -> tuple[int, ...]:
         """Ask for the version, as numbers: ``2.1.0~rc2`` is (2, 1, 0).
@@ -264,7 +280,23 @@ class Opam:
 
     def set_global_switch(self, switch: str) -> None:
         """Make opam write ``opam-init/variables.*`` of its root for the global switch."""
-        self.query(["switch", "set", switch])
+        _expected(self.change(["switch", "set", switch]))
+
+    def describe_switch(self, switch: str, description: str) -> None:
+        """Give a switch a description."""
+        _expected(self.change(["switch", "set-description", description, f"--switch={switch}"]))
+
+
+def _expected(done: Completed) -> str:
+    """Return what opam printed.
+
+    Raises:
+        UnavailableError: It failed; the message holds its words.
+    """
+    if not done.ok:
+        words = done.stderr.strip() or done.stdout.strip() or "no message"
+        raise UnavailableError(f"opam {' '.join(done.args)} failed with exit code {done.code}: {words}")
+    return done.stdout
 
 
 def parse_version(text: str, what: str = "opam --version") -> tuple[int, ...]:

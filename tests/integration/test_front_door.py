@@ -413,7 +413,7 @@ def test_what_has_commands_for_its_removal_is_removed_by_opam(world: World, firs
     for switch in (first, second):
         world.opam("install", "--switch", switch, "clumsy")
     done = world.opam_bin("reinstall", "--switch", second, "clumsy")
-    assert "nothing of this is in the store" in done.text
+    assert "opam-bin: clumsy.1 is left to opam: clumsy.1 has commands of its own for its removal" in done.text
     same(world, first, second)
 
 
@@ -421,7 +421,7 @@ def test_files_that_were_edited_are_opams_business(world: World, first: str) -> 
     world.opam("install", "--switch", first, "leaf")
     (world.prefix(first) / "lib/leaf/x").write_text("edited\n")
     done = world.opam_bin("reinstall", "--switch", first, "leaf")
-    assert "nothing of this is in the store" in done.text
+    assert "opam-bin: leaf.1 is left to opam: lib/leaf/x is not as leaf.1 installed it" in done.text
     assert (world.prefix(first) / "lib/leaf/x").read_text() == "leaf\n"
     assert changes_problems(world.prefix(first)) == []
 
@@ -492,6 +492,26 @@ def test_a_switch_takes_our_options(world: World) -> None:
     assert [row["package"] for row in json.loads(done.out)["restored"]] == ["leaf.1"]
     assert "127.0.0.1" not in done.text
     assert world.installed(name) == ["leaf.1"]
+
+
+@pytest.mark.parametrize("delay", [0.2, 0.3, 0.4, 0.5])
+@pytest.mark.parametrize("words", [["leaf"], ["leaf", "--dry-run"]], ids=["create", "rehearse"])
+def test_an_interrupt_leaves_no_half_of_a_switch(world: World, words: list[str], delay: float) -> None:
+    """It reached opam while it wrote the configuration of the root, which was empty then."""
+    world.opam("switch", "create", f"x{world.number}", "leaf.1")
+    before = sorted(world.opam("switch", "list", "--short").out.split())
+    name = f"made{world.number}"
+    program = world.start(sys.executable, "-m", "opambin.cli.main", "switch", "create", name, *words)
+    time.sleep(delay)
+    os.killpg(program.pid, signal.SIGINT)
+    out, _ = program.communicate(timeout=60)
+    after = sorted(world.opam("switch", "list", "--short").out.split())
+    assert program.returncode in (0, 130, -signal.SIGINT), out
+    assert [known for known in after if known != name] == before, out
+    assert world.prefix(name).exists() == (name in after), out
+    if name in after:  # then the interrupt came too late
+        assert "--dry-run" not in words
+        assert world.installed(name) == ["leaf.1"]
 
 
 def test_what_opam_refuses_is_said_once(world: World) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -215,3 +218,17 @@ def test_chunks() -> None:
     assert chunked([], 10) == []
     assert chunked(["aaaa", "bbbb", "cc"], 10) == [["aaaa", "bbbb"], ["cc"]]
     assert chunked(["far too long for it", "b"], 10) == [["far too long for it"], ["b"]]
+
+
+def test_an_opam_that_changes_something_comes_to_its_end(tmp_path: Path) -> None:
+    """Interrupted while it wrote its configuration, opam 2.1 left none."""
+    done = tmp_path / "done"
+    opam = fake(tmp_path, f"ps -o pgid= -p $$ >{tmp_path}/group; sleep 0.5; touch {done}; echo said")
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        opam.change(["switch", "remove", "s"])
+    timer.join()
+    assert done.exists()
+    assert int((tmp_path / "group").read_text()) != os.getpgrp(), "Ctrl-C goes to the group"
+    assert opam.change(["switch", "remove", "s"]).stdout == "said\n"

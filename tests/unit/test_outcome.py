@@ -9,7 +9,7 @@ from store_samples import stored_manifest
 from opambin.door import outcome
 from opambin.errors import UnavailableError
 from opambin.model import BuildRecord, Manifest, Package
-from opambin.plan import Item, Verdict
+from opambin.plan import NO_SNAPSHOT, Item, Verdict
 from opambin.restore import Restored
 from opambin.store.records import Result
 from opambin.store.store import Store
@@ -106,6 +106,32 @@ def test_why_something_is_left_to_opam(store: Store, manifest: Manifest) -> None
 def test_nothing_was_restored(store: Store) -> None:
     plan = prepared(store, item("demo.1.0", Verdict.HIT), item("miss.1", Verdict.MISS, "why"))
     assert outcome.left_to_opam(plan, None) == {"demo.1.0": "nothing was restored", "miss.1": "why"}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "remotes", "lines"),
+    [
+        pytest.param(
+            {"a.1": NO_SNAPSHOT, "b.1": NO_SNAPSHOT}, (), ["nothing of this is in the store"], id="misses"
+        ),
+        pytest.param(
+            {"a.1": NO_SNAPSHOT}, ("one",), ["nothing of this is in the store or on a remote"], id="remotes"
+        ),
+        pytest.param(
+            {"a.1": "because of ' '", "b.1": NO_SNAPSHOT},
+            (),
+            ["a.1 is left to opam: because of ' '", f"b.1 is left to opam: {NO_SNAPSHOT}"],
+            id="refused",
+        ),
+    ],
+)
+def test_why_nothing_is_restored(
+    store: Store, reasons: dict[str, str], remotes: tuple[str, ...], lines: list[str]
+) -> None:
+    """What is in the store, and does not fit here, was said not to be there."""
+    plan = prepared(store, *(item(package, Verdict.MISS, reason) for package, reason in reasons.items()))
+    plan.decision.shelf = SimpleNamespace(catalogues=remotes)
+    assert outcome.idle_lines(plan) == [f"opam-bin: {line}" for line in lines]
 
 
 def test_hits_and_misses_are_kept(store: Store, manifest: Manifest) -> None:
