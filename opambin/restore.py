@@ -25,7 +25,7 @@ from opambin.model import FileType
 from opambin.opam.changes import Change, ChangeKind, Changes, digest
 from opambin.opam.lock import SwitchLock
 from opambin.opam.register import Guard, Registration, register, unregister
-from opambin.placement import leftovers, placing, removing
+from opambin.placement import leftovers, placing, removing, undoing
 from opambin.placement.leftovers import journal_of
 from opambin.plan import FromManifest, Site, Verdict, refusal
 from opambin.provided import InstalledPackage, Machine
@@ -165,7 +165,7 @@ def _undo(run: Run, journal: recovery.Journal) -> None:
     failed = False
     for placement in reversed(run.placements):
         try:
-            placing.undo(run.context.prefix, placement)
+            undoing.undo(run.context.prefix, placement)
         except UnavailableError as error:
             failed = True
             run.wanted.tell(f"opam-bin: {error}")

@@ -20,6 +20,7 @@ from opambin.foldednames import collision, folds_names
 from opambin.frozen import dataclass
 from opambin.model import PLACEHOLDER, FileType
 from opambin.placement.parallel import in_parallel
+from opambin.placement.undoing import is_open, undo
 from opambin.relocate import engine
 
 if TYPE_CHECKING:
@@ -210,7 +211,10 @@ def _make_file(store: Store, job: _Job, target: Target, problems: dict[str, Opam
 
 
 def _make_links(manifest: Manifest, target: Target) -> None:
-    """Make hard links and symlinks, and set the modes of folders, innermost first."""
+    """Make hard links and symlinks, and set the modes of folders, innermost first.
+
+    Their owner may write in all of them: who is not root can't rename others.
+    """
     base = f"{target.staging}/{manifest.package.name}"
     for entry in manifest.files:
         if entry.type is FileType.SYMLINK:
@@ -219,7 +223,7 @@ def _make_links(manifest: Manifest, target: Target) -> None:
             os.link(f"{base}/{entry.hardlink}", f"{base}/{entry.path}")
     for entry in reversed(manifest.files):
         if entry.type is FileType.DIRECTORY:  # mkdir knows the umask only
-            os.chmod(f"{base}/{entry.path}", entry.mode)  # noqa: PTH101 - hot path
+            os.chmod(f"{base}/{entry.path}", entry.mode | stat.S_IRWXU)  # noqa: PTH101 - hot path
 
 
 def commit(manifest: Manifest, target: Target, placement: Placement | None = None) -> Placement:
@@ -236,6 +240,7 @@ def commit(manifest: Manifest, target: Target, placement: Placement | None = Non
     placement = placement or Placement(manifest.package.name)
     try:
         _merge(f"{target.staging}/{manifest.package.name}", target.prefix, "", placement)
+        _close_folders(manifest, target.prefix, placement)
         for edit in manifest.edits:
             added = [line.replace(PLACEHOLDER.decode(), target.prefix) for line in edit.added]
             _append(target.prefix, edit.path, added, placement)
@@ -266,6 +271,18 @@ def _merge(staged: str, prefix: str, folder: str, placement: Placement) -> None:
         new = [path, *_below(item.path, path)] if is_folder else [path]
         os.rename(item.path, live)  # noqa: PTH104 - hot path
         placement.paths += new
+
+
+def _close_folders(manifest: Manifest, prefix: str, placement: Placement) -> None:
+    """Give new folders that nobody may write in their mode, innermost first."""
+    closed = [
+        entry for entry in manifest.files if entry.type is FileType.DIRECTORY and not is_open(entry.mode)
+    ]
+    if closed:
+        new = set(placement.paths)
+        for entry in reversed(closed):
+            if entry.path in new:
+                Path(prefix, entry.path).chmod(entry.mode)
 
 
 def _refuse_outside(prefix: str, folder: str) -> None:
@@ -306,45 +323,3 @@ def _append(prefix: str, path: str, lines: Iterable[str], placement: Placement) 
     placement.edited.setdefault(path, old)
     placement.times.setdefault(path, (status.st_atime_ns, status.st_mtime_ns))
     temporary.replace(full)
-
-
-def undo(prefix: str, placement: Placement) -> None:
-    """Take out of the prefix what a placement put there; missing things are no error.
-
-    Raises:
-        UnavailableError: Something can't be removed or put back; everything else is, and a second call
-            tries what is left.
-    """
-    failed: list[OSError] = []
-    for path in reversed(placement.roots.copy()):
-        try:
-            _remove_tree(Path(prefix, path))
-            placement.roots.remove(path)
-        except OSError as error:
-            failed.append(error)
-    for path, content in list(placement.edited.items()):
-        try:
-            _put_back(Path(prefix, path), content, placement.times[path])
-            del placement.edited[path]
-        except OSError as error:
-            failed.append(error)
-    if failed:
-        raise UnavailableError("can't be put back: " + "; ".join(map(str, failed))) from failed[0]
-
-
-def _remove_tree(path: Path) -> None:
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    except FileNotFoundError:
-        return  # it was about to be placed
-
-
-def _put_back(path: Path, content: bytes, times: tuple[int, int]) -> None:
-    temporary = path.with_name(f".{path.name}.opam-bin")
-    temporary.write_bytes(content)
-    shutil.copymode(path, temporary)
-    os.utime(temporary, ns=times)
-    temporary.replace(path)

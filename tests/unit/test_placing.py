@@ -28,8 +28,9 @@ from opambin.model import (
     Package,
 )
 from opambin.placement import placing
-from opambin.placement.placing import Placement, Target, commit, conflicts, stage, undo
+from opambin.placement.placing import Placement, Target, commit, conflicts, stage
 from opambin.placement.recovery import Journal
+from opambin.placement.undoing import undo
 from opambin.relocate import engine
 from opambin.store.store import Store
 
@@ -169,6 +170,19 @@ def test_undo_gives_back_every_byte_mode_and_time(store: Store, prefix: Path) ->
         undo(str(prefix), placement)
         undo(str(prefix), placement)
     assert tree(prefix) == before
+
+
+def test_folders_that_nobody_may_write_are_closed_when_they_are_in_place(store: Store, prefix: Path) -> None:
+    """Who is not root can't rename them, nor take them out again: a restore failed, and left its files."""
+    manifest = snapshot("p", folder("lib/p", 0o555), folder("lib/p/in", 0o500), file(store, "lib/p/in/x"))
+    target = Target(str(prefix))
+    assert stage(store, [manifest], target) == {}
+    for path in "lib/p", "lib/p/in":
+        assert stat.S_IMODE((target.staging / "p" / path).stat().st_mode) & 0o700 == 0o700
+    placement = commit(manifest, target)
+    assert [stat.S_IMODE((prefix / path).stat().st_mode) for path in ("lib/p", "lib/p/in")] == [0o555, 0o500]
+    undo(str(prefix), placement)
+    assert not (prefix / "lib/p").exists()
 
 
 def test_a_commit_that_fails_leaves_nothing(store: Store, prefix: Path) -> None:
