@@ -38,6 +38,9 @@ def report(error: BaseException) -> int:
         import traceback
 
         traceback.print_exception(error)
+    if isinstance(error, FileNotFoundError) and _folder_is_gone():
+        sys.stderr.write("opam-bin: the current directory is gone: change to another one\n")
+        return UnavailableError.exit_code
     if isinstance(error, OSError) and error.errno in MACHINE_FAULTS:
         where = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"opam-bin: {where}{error.strerror}\n")
@@ -46,3 +49,11 @@ def report(error: BaseException) -> int:
     told = f"{type(error).__name__}: {words}" if words else type(error).__name__
     sys.stderr.write(f"opam-bin: internal error: {told} (set {VARIABLE}=1 for the trace)\n")
     return EXIT_CODE
+
+
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same
+    except FileNotFoundError:
+        return True
+    return False

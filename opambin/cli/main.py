@@ -17,8 +17,22 @@ PLAIN_VERBS = ("install", "upgrade", "reinstall")
 def main() -> None:
     """Run the program; the one place that turns errors into exit codes."""
     raise_on_termination()
+    _open_streams()
     collect_seldom()
     sys.exit(run())
+
+
+def _open_streams() -> None:
+    """Open the standard streams that the caller has closed: no file of ours may get their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+            stream = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
 
 
 def run() -> int:

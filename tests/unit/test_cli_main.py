@@ -280,3 +280,32 @@ def test_help_of_verbs_of_opam_is_ours(cli: Cli, verb: str) -> None:
     done = cli(verb, "x", "--help")
     assert done.code == 0
     assert f"Usage: opam-bin {verb} [ARGS]..." in done.out
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_caller_may_close_the_standard_streams(tmp_path: Path, closed: str) -> None:
+    """It was an internal error; and the next file that was opened had the number of the stream."""
+    script = f'exec "$0" -m opambin.cli.main key generate mine {closed}'
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-c", script, sys.executable], env=home, capture_output=True, check=False)
+    assert (done.returncode, b"error" in done.stderr) == (0, False)
+    keys = tmp_path / ".config/opam-bin/keys"
+    assert all(path.read_text().strip() for path in keys.rglob("*") if path.is_file())
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    """It was an internal error."""
+    (tmp_path / "opam").mkdir()
+    (tmp_path / "opam/config").write_text('opam-version: "2.0"\nopam-root-version: "2.1"\n')
+    script = 'mkdir gone; cd gone; rmdir ../gone; exec "$0" -m opambin.cli.main keep --switch s'
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "OPAMROOT": str(tmp_path / "opam")}
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable],
+        env=home,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert done.stderr == "opam-bin: the current directory is gone: change to another one\n"
