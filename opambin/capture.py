@@ -217,13 +217,13 @@ def _canonicalise(context: Context, look: Look) -> tuple[str, ...]:
         if seen.analysis is not None:
             if seen.hardlink in ("", seen.path):
                 others = [Path(f"{context.prefix}/{path}") for path in links.get(seen.path, ())]
-                if engine.canonicalise(full, seen.analysis, context.spelling, others).changed:
+                if engine.canonicalise(full, seen.analysis, context.spelling, others):
                     touched += [seen.path, *links.get(seen.path, ())]
         elif seen.target:
             _respell_link(full, context.live_text(seen.target))
     for edit, new in look.edits:
         found = analysis.analyse(new, context.spelling, edit.path)
-        if engine.canonicalise(Path(f"{context.prefix}/{edit.path}"), found, context.spelling).changed:
+        if engine.canonicalise(Path(f"{context.prefix}/{edit.path}"), found, context.spelling):
             touched.append(edit.path)
     return tuple(touched)
 

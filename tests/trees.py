@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from opambin.opam.ast import Value
 
 PLACE = b"@PREFIX@"
-STATE_FIELDS = ("compiler", "roots", "installed", "pinned")
 SCRATCH = {"lock", "backup", "build", "sources", "remove", "packages/cache", "environment", "reinstall"}
 """What opam keeps in a switch that says nothing about it; its environment is compared by asking opam."""
 

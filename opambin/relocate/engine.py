@@ -70,19 +70,6 @@ class Placed:
     way: Way
 
 
-@dataclass(frozen=True, slots=True)
-class Canonicalised:
-    """What became of a live file.
-
-    Attributes:
-        changed: Whether it was written again.
-        links_left: How many other names still stand for the old bytes.
-    """
-
-    changed: bool
-    links_left: int = 0
-
-
 def check(occurrences: Sequence[Occurrence], target_length: int) -> None:
     """Find out, without reading anything, whether a prefix of a given length fits.
 
@@ -152,9 +139,7 @@ def place(
         raise CannotRelocateError(destination, str(error)) from error
 
 
-def canonicalise(
-    path: Path, analysis: Analysis, spelling: Spelling, others: Sequence[Path] = ()
-) -> Canonicalised:
+def canonicalise(path: Path, analysis: Analysis, spelling: Spelling, others: Sequence[Path] = ()) -> bool:
     """Give a live file the bytes that a restore at the same prefix would give it.
 
     Mode, owner and times stay.
@@ -165,18 +150,21 @@ def canonicalise(
         spelling: Of the prefix it is under.
         others: Further names of the same file; they become links to the new bytes.
 
+    Returns:
+        Whether it was written again.
+
     Raises:
         CannotRelocateError: The canonical spelling does not fit; the file is as it was.
         BadDataError: The analysis is not of this file's bytes; the file is as it was.
     """
     if analysis.content is None:
-        return Canonicalised(changed=False)
+        return False
     content = rendering.render(analysis.content, analysis.occurrences, spelling.canonical)
     descriptor = os.open(path, _OLD)
     try:
         before = os.fstat(descriptor)
         if before.st_size == len(content) and _read(descriptor, before.st_size) == content:
-            return Canonicalised(changed=False)
+            return False
     finally:
         os.close(descriptor)
     with _Output(path, Placing(stat.S_IMODE(before.st_mode))) as output:
@@ -188,7 +176,7 @@ def canonicalise(
         output.finish(Way.WRITE)
     for other in others:
         _relink(path, os.fspath(other))
-    return Canonicalised(changed=True, links_left=before.st_nlink - 1 - len(others))
+    return True
 
 
 class _Output:
