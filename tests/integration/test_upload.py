@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,9 @@ from signedrepo import Publisher
 from worlds import World
 
 from opambin.errors import UnavailableError
+from opambin.publish.places import LOCK
 from opambin.publish.signed import uploading
+from opambin.publish.signed.served import TIMESTAMP
 from opambin.publish.signed.standing import instructions
 
 if TYPE_CHECKING:
@@ -114,9 +117,7 @@ class CutOff:
 
     def write(self, steps: Sequence[Mapping[str, bytes | Path]], gone: Sequence[str]) -> None:
         assert gone == [] or all(path.startswith("tuf/") for path in gone)
-        self.place.write(
-            [step for step in steps if not step.keys() & {"index.tar.gz", uploading.TIMESTAMP}], []
-        )
+        self.place.write([step for step in steps if not step.keys() & {"index.tar.gz", TIMESTAMP}], [])
         raise UnavailableError("cut off")
 
 
@@ -126,15 +127,30 @@ def test_nothing_is_read_back_but_a_little_metadata(root: World, tmp_path: Path)
         upload(root, publisher, away)
         publisher.package("gamma", "2", base_url=away.url)
         publisher.sign()
-        before = len(away.server.requests())
+        before = logged(away, uploads=1)
         upload(root, publisher, away)
-        asked = [line.split('"')[1].split()[:2] for line in away.server.requests()[before:]]
+        asked = [line.split('"')[1].split()[:2] for line in logged(away, uploads=2)[len(before) :]]
     read = {path for method, path in asked if method == "GET"}
     assert read == {f"/repo/tuf/{name}.json" for name in ("timestamp", "root")}
-    written = [path.removeprefix("/repo/") for method, path in asked if method == "PUT"]
-    assert written[-2:] == ["index.tar.gz", "tuf/timestamp.json"]
-    assert written[1].startswith("archives/")
-    assert sorted(written[2:5]) == ["tuf/2.site.json", "tuf/2.snapshot.json", "tuf/2.targets.json"]
+    written = {path.removeprefix("/repo/") for method, path in asked if method == "PUT"}
+    lists = {f"tuf/2.{name}.json" for name in ("site", "snapshot", "targets")}
+    assert {path for path in written if not path.startswith("archives/")} == {
+        LOCK,
+        *lists,
+        "index.tar.gz",
+        TIMESTAMP,
+    }
+    assert len(written) == 7
+
+
+def logged(away: Away, *, uploads: int) -> list[str]:
+    """Return what the server has logged once uploads have ended; it answers before it writes that down."""
+    end = time.monotonic() + 10
+    while True:
+        lines = away.server.requests()
+        if sum("DELETE" in line for line in lines) >= uploads or time.monotonic() > end:
+            return lines
+        time.sleep(0.05)
 
 
 def test_a_folder_without_archives_goes_on(root: World, away: Away, tmp_path: Path) -> None:
