@@ -297,12 +297,14 @@ def build_record(
     adopted: bool = False,
 ) -> BuildRecord:
     """Describe how a build that ends now came to be."""
+    from opambin.relocate.spelling import LONGEST_PADDED
+
     now = time.time()
     return BuildRecord(
         seconds=round(max(0.0, now - started), 3) if started is not None else 0.0,
         built_at=int(now),
         prefix_length=len(context.spelling.canonical),
-        padded=not adopted and len(context.spelling.padded) > len(context.spelling.canonical),
+        padded=not adopted and len(context.spelling.canonical) <= LONGEST_PADDED,
         adopted=adopted,
         opam_version=opam_version,
         source_bytes=source_bytes,

@@ -23,6 +23,8 @@ PATH_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 ESCAPED = frozenset(b" \t\"'\\$`#;&|<>()*?[]{}!:%")
 """Bytes of a prefix that scripts, makefiles or program texts write in another way, or can't write at all."""
 
+LONGEST_PADDED = PADDED_LENGTH - 2  # bytes; builds at a longer prefix are told it as it is (hooks/padding.sh)
+
 BUILD_DIRECTORY_MARKER = b"/.opam-switch/"
 BUILD_DIRECTORIES = (b"build", b"sources")
 """Folders under the marker that are gone after the installation: what names them is informational."""

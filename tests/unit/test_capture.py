@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from store_samples import sha
 
+from opambin.capture import build_record
 from opambin.looking import added_lines
 from opambin.model import Digest, Edit, FileEntry, FileType, OutputId
 from opambin.outputs import output_id
+from opambin.relocate.spelling import LONGEST_PADDED, Spelling
+
+if TYPE_CHECKING:
+    from opambin.context import Context
 
 FILES = [
     FileEntry("bin", FileType.DIRECTORY, 0o755),
@@ -52,6 +59,17 @@ def changed(path: str, /, **changes: object) -> list[FileEntry]:
 )
 def test_added_lines(old: bytes, new: bytes, expected: list[bytes] | None) -> None:
     assert added_lines(old, new) == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "adopted", "padded"),
+    [(LONGEST_PADDED, False, True), (LONGEST_PADDED + 1, False, False), (20, True, False)],
+)
+def test_what_was_built_under_the_padded_spelling(length: int, adopted: bool, padded: bool) -> None:
+    """At 199 bytes nothing is padded by the wrappers, but it was on record as padded."""
+    context = SimpleNamespace(spelling=Spelling.of(b"/" + b"x" * (length - 1)))
+    record = build_record(cast("Context", context), started=None, source_bytes=0, adopted=adopted)
+    assert (record.prefix_length, record.padded) == (length, padded)
 
 
 _line_lists = st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=6)

@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from opambin.model import PADDED_LENGTH
-from opambin.relocate.spelling import pad
+from opambin.relocate.spelling import LONGEST_PADDED, pad
 
-LEFT_ALONE = PADDED_LENGTH - 2  # bytes; a longer prefix is not padded
 SHELLS = [pytest.param(shell, id=" ".join(Path(word).name for word in shell)) for shell in shells()]
 PACKAGE = "dum-my.1.0~rc1+x"
 
@@ -31,7 +30,7 @@ class Case:
 
 
 def padded(text: str, prefix: str) -> str:
-    if len(prefix.encode()) > LEFT_ALONE:
+    if len(prefix.encode()) > LONGEST_PADDED:
         return text
     long = pad(prefix.encode()).decode()
     found = re.compile(f"{re.escape(prefix)}(?P<goes_on>[A-Za-z0-9._+~-])?")
@@ -90,7 +89,7 @@ components = st.text(st.sampled_from("ab.-~ *?[]\\'\"$`#%=:é\n&|;(){}!"), min_s
 )
 short = st.lists(components, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))
 # Around the limit, where one byte decides.
-long = st.integers(LEFT_ALONE - 5, PADDED_LENGTH + 5).map(
+long = st.integers(LONGEST_PADDED - 5, PADDED_LENGTH + 5).map(
     lambda size: "/" + "d" * 90 + "/" + "l" * (size - 92)
 )
 prefixes = short | long
