@@ -28,13 +28,14 @@ from opambin.trust.remotestate import Seen, judge_state
 from opambin.trust.statement import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from opambin.archive.reader import Head
     from opambin.exchange.memory import Memory
     from opambin.exchange.sources import Source
     from opambin.model import ConeKey, Manifest
     from opambin.trust.remotestate import RemoteState
+    from opambin.trust.statement import Packed
 
 MAX_HEAD_BYTES = 80_000_000
 HEADS_AT_ONCE = 8
@@ -215,10 +216,10 @@ class Catalogue:
             for data in slots.statements
             if (statement := self._judged(key, data)) is not None
         ]
-        known, fetched = self._heads([statement for _, statement in accepted])
+        heads, known = self._heads([statement for _, statement in accepted])
         sound: dict[str, bytes] = {}
         for key, statement in accepted:
-            data = known.get(statement.archive.digest) or fetched.get(statement.archive.digest)
+            data = heads.get(statement.archive)
             if data is None:
                 continue
             try:
@@ -227,8 +228,8 @@ class Catalogue:
                 self.problems.append(f"{self.source.label}: {error}")
             else:
                 self.offers.setdefault(key, []).append(offer)
-                sound[statement.archive.digest] = data
-        self.memory.keep_heads({digest: data for digest, data in sound.items() if digest in fetched})
+                sound[statement.archive.head_digest] = data
+        self.memory.keep_heads({digest: data for digest, data in sound.items() if digest not in known})
 
     def _judged(self, key: ConeKey, data: bytes) -> Statement | None:
         what = f"statement about {key[:12]}"
@@ -246,18 +247,23 @@ class Catalogue:
             return None
         return verdict.statement
 
-    def _heads(self, statements: Iterable[Statement]) -> tuple[dict[str, bytes], dict[str, bytes]]:
-        """Return the heads that are known, and those that were fetched."""
-        wanted = {statement.archive.digest: statement for statement in statements}
-        known = self.memory.heads(wanted)
-        missing = [statement for digest, statement in wanted.items() if digest not in known]
+    def _heads(self, statements: Iterable[Statement]) -> tuple[dict[Packed, bytes], Collection[str]]:
+        """Return the heads of archives, and the digests of those that need not be remembered.
+
+        They are remembered by their own digest: under that of the archive, which nobody has seen yet, one
+        remote could put what another one is then blamed for.
+        """
+        wanted = {statement.archive: statement for statement in statements}
+        known = self.memory.heads({archive.head_digest for archive in wanted})
+        heads = {it: known[it.head_digest] for it in wanted if it.head_digest in known}
+        missing = [statement for archive, statement in wanted.items() if archive not in heads]
         if not missing:
-            return known, {}
+            return heads, known
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(min(HEADS_AT_ONCE, len(missing))) as pool:
             fetched = zip(missing, pool.map(self._head, missing), strict=True)
-            return known, {it.archive.digest: data for it, data in fetched if data is not None}
+            return heads | {it.archive: data for it, data in fetched if data is not None}, known
 
     def _head(self, statement: Statement) -> bytes | None:
         """Fetch the head of an archive; None, and a line, when it is not there."""

@@ -26,7 +26,7 @@ NOTHING_SECONDS = 20
 SILENT_SECONDS = 60
 STATE_SECONDS = 60
 _SLOTS = "remote-slots {}"
-_HEADS = "remote-heads"
+_HEADS = "remote-heads-by-digest"
 _SILENT = "remote-silent"
 _STATE = "remote-state"
 
@@ -100,7 +100,7 @@ class Memory:
         self._put(_SLOTS.format(url), values)
 
     def heads(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """Return heads of archives by the sha256 of the archive."""
+        """Return heads of archives by the sha256 of the head."""
         return self._get(_HEADS, digests, always=True)
 
     def keep_heads(self, heads: Mapping[str, bytes]) -> None:

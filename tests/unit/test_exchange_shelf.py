@@ -14,9 +14,10 @@ from opambin.exchange import names
 from opambin.exchange.downloads import joined, pull
 from opambin.exchange.meter import Silent
 from opambin.store.store import Store
-from opambin.trust.envelope import seal
+from opambin.trust.envelope import Envelope, seal
 from opambin.trust.remotestate import TYPE as STATE
 from opambin.trust.remotestate import RemoteState
+from opambin.trust.statement import TYPE, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -416,3 +417,30 @@ def test_what_could_not_be_fetched_is_asked_for_anew(there: Store, here: Store, 
     again = shelf(here, source(remote))
     again.look([manifest.key])
     assert again.outputs(manifest.key) == []
+
+
+def test_what_one_remote_says_of_an_archive_spoils_it_for_no_other(
+    there: Store, here: Store, tmp_path: Path
+) -> None:
+    """A remote that needs no signature named the archive of another with a head of its own: from then on, and
+    with that remote long gone, the other one's was taken for wrong."""
+    manifest = snapshot(there, "zed")
+    good, bad = MemoryRemote(url="memory:good"), MemoryRemote(url="memory:bad")
+    pushed(there, [manifest], source(good), ALICE)
+    slot = names.slot(manifest.key, 0)
+    signed = Statement.read(Envelope.from_json(good.content[slot], slot), slot)
+    with Store.open(tmp_path / "evil") as another:
+        evil = snapshot(another, "zed", content=b"evil")
+        pushed(another, [evil], source(bad))
+    claimed = Statement.read(Envelope.from_json(bad.content[slot], slot), slot)
+    archive = dataclasses.replace(claimed.archive, digest=signed.archive.digest)
+    lie = dataclasses.replace(claimed, archive=archive)
+    bad.content[slot] = seal(TYPE, lie.to_json(), ()).to_json()
+    bad.content[names.archive(archive.digest)] = bad.content[names.archive(claimed.archive.digest)]
+    first = shelf(here, source(bad, name="bad"))
+    first.look([manifest.key])
+    assert list(first.outputs(manifest.key)) == [evil]
+    found = shelf(here, source(good, TRUSTING_ALICE))
+    found.look([manifest.key])
+    assert found.problems() == []
+    assert list(found.outputs(manifest.key)) == [manifest]
