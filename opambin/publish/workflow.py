@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,9 +112,14 @@ def _old(place: Place, options: Options, last: int) -> Catalogue | None:
         )
     if old.time > options.now:
         raise MisuseError(
-            f"{place.shown} was published at {old.time}, later than now ({options.now}): set the clock"
+            f"{place.shown} was published at {_shown(old.time)}, later than now ({_shown(options.now)}): "
+            "set the clock"
         )
     return old
+
+
+def _shown(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def _base_url(place: Place, old: Catalogue | None, options: Options) -> str:
