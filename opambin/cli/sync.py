@@ -36,7 +36,7 @@ def command(file: Path, switch: str | None, remove: bool, yes: bool) -> int:
         print(f"opam-bin: the switch holds what {file} lists")
         return _tell_extra(outlook)
     if outlook.prepared is None or outlook.prepared.idle:
-        print(f"opam-bin: {outlook.reason or 'nothing of this is in the store'}; opam goes on alone")
+        door.go_on_alone(outlook.reason or "nothing of this is in the store")
         door.run_opam(outlook.words)
     if not wish.yes and not _agreed(outlook):
         return DECLINED

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from opambin import gather, request
-from opambin.context import open_context
+from opambin.context import open_context, real_opam
 from opambin.door import front, listing
 from opambin.door.decision import decide
 from opambin.errors import OpambinError, UnavailableError
 from opambin.model import Package, PackageName
 from opambin.opam import filters, formula
-from opambin.opam.client import Action, Plan, Verb
+from opambin.opam.client import Action, Opam, Plan, Verb
+from opambin.opam.root import Root
+from opambin.opam.switch import Switch
 from opambin.placement import leftovers
 from opambin.universe import as_value
 
@@ -70,16 +72,22 @@ def prepare(wish: Wish, environ: Mapping[str, str], tell: Callable[[str], None])
     Raises:
         OpambinError: The file or the switch can't be read.
     """
-    context = open_context(environ, wish.switch)
+    root = Root.find(environ)
+    switch = Switch.open(root, wish.switch, environ)
+    opam = Opam(real_opam(environ), root=root.path, switch=switch.name, environ=environ)
     try:
         text = wish.file.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UnavailableError(f"{wish.file} can't be read: {error.strerror}") from error
     names = ("arch", "os", "os-distribution", "os-family", "os-version")
-    variables: Mapping[str, filters.Value] = {"build": True, "post": True, **context.opam.variables(names)}
+    variables: Mapping[str, filters.Value] = {"build": True, "post": True, **opam.variables(names)}
     wanted = listing.read(text, str(wish.file), variables.get)
-    words = _words(wish, wanted, context)
-    obstacle = front.obstacle_to_restoring(context) or wanted.beyond
+    words = _words(wish, wanted, switch.name)
+    try:
+        context = open_context(environ, wish.switch, program=opam.program)
+        obstacle = front.obstacle_to_restoring(context) or wanted.beyond
+    except OpambinError as error:
+        return Outlook(None, str(error), words)
     if obstacle:
         return Outlook(None, obstacle, words)
     leftovers.clean_up(context, tell)
@@ -96,8 +104,8 @@ def prepare(wish: Wish, environ: Mapping[str, str], tell: Callable[[str], None])
     return Outlook(replace(prepared, seconds=time.monotonic() - begun), "", words, extra, same)
 
 
-def _words(wish: Wish, wanted: Listing, context: Context) -> tuple[str, ...]:
-    switch = f"--switch={context.switch.name}"
+def _words(wish: Wish, wanted: Listing, name: str) -> tuple[str, ...]:
+    switch = f"--switch={name}"
     yes = ("--yes",) if wish.yes else ()
     path = str(wish.file.absolute())
     if wanted.export:

@@ -60,6 +60,15 @@ def test_a_switch_is_created_without_us(broken: World) -> None:
     assert [line.partition("config.yaml: line 2")[1] for line in told(done.text)] == ["config.yaml: line 2"]
 
 
+def test_opam_brings_a_switch_to_an_export(broken: World, switch: str, second: str) -> None:
+    export = broken.folder / f"export{broken.number}"
+    broken.opam("switch", "export", "--switch", switch, str(export))
+    done = broken.opam_bin("sync", str(export), "--switch", second)
+    assert broken.installed(second) == ["leaf.1"]
+    (line,) = told(done.text)
+    assert line.endswith(f"{WORDS}; opam goes on alone")
+
+
 def test_programs_are_run(broken: World, second: str) -> None:
     assert broken.opam_bin("exec", "--switch", second, "--", "echo", "x").out == "x\n"
 
