@@ -126,6 +126,10 @@ class DirectoryRemote:
         top = self.root / check_name(folder) if folder else self.root
         if not self._is_there():
             return
+        for path in (top, *top.parents):
+            if path == self.root:  # which may be a link: it is the user's own
+                break
+            _refuse_link(path)
         with self._faults():
             yield from self._walk(top)
 
@@ -180,8 +184,7 @@ class DirectoryRemote:
     def _draft(self) -> Iterator[Path]:
         folder = self.root / DRAFTS
         folder.mkdir(parents=True, exist_ok=True)
-        if not stat.S_ISDIR(folder.lstat().st_mode):  # a link, by who else may write here, to files of ours
-            raise BadDataError(folder, "not a folder, but a link; remove it")
+        _refuse_link(folder)
         if not self._swept:
             self._swept = True
             _sweep(folder)
@@ -205,6 +208,16 @@ class DirectoryRemote:
             if error.errno in _BROKEN:
                 raise RemoteDownError(self.url, words) from error
             raise UnavailableError(f"{self.url}: {words}") from error
+
+
+def _refuse_link(folder: Path) -> None:
+    """Refuse a link in place of a folder: who else may write here could lead us to files of ours.
+
+    Raises:
+        BadDataError: It is one.
+    """
+    if folder.is_symlink():
+        raise BadDataError(folder, "not a folder, but a link; remove it")
 
 
 def _unless_gone(error: OSError) -> None:

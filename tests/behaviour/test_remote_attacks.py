@@ -49,6 +49,20 @@ def test_only_what_we_call_drafts_is_swept(tmp_path: Path) -> None:
     assert sorted(path.name for path in drafts.iterdir()) == ["12-0-0123abcd.bak", "notes"]
 
 
+def test_a_listing_does_not_go_through_a_link(tmp_path: Path) -> None:
+    """With ``archives`` a link to those of another remote, ``remote gc`` took them all for garbage."""
+    other = DirectoryRemote(tmp_path / "other", write=True)
+    other.put("archives/ab/cd", b"x")
+    (tmp_path / "remote").mkdir()
+    (tmp_path / "remote/archives").symlink_to(tmp_path / "other/archives")
+    remote = DirectoryRemote(tmp_path / "remote", write=True)
+    with pytest.raises(BadDataError, match="not a folder"):
+        list(remote.entries("archives"))
+    with pytest.raises(BadDataError, match="not a folder"):
+        list(remote.entries("archives/ab"))
+    assert list(remote.entries("")) == []
+
+
 @pytest.mark.parametrize("name", ["--confirm-level.unsafe-yes", "-y.1", "--root.x", "leaf.--x y", "-.1"])
 def test_a_list_in_a_bundle_holds_no_options_for_opam(tmp_path: Path, name: str) -> None:
     """``--confirm-level.unsafe-yes`` became an option of ``opam install``."""
