@@ -121,17 +121,18 @@ def _record(context: Context, results: Sequence[Result]) -> list[str]:
 
 
 def _push_later(context: Context, results: Sequence[Result]) -> list[str]:
-    """Have what was built pushed in the background, where that is wanted."""
+    """Have what was built pushed in the background, where that is wanted; offline it only waits for that."""
     built = [
         (ConeKey(result.key), OutputId(result.output)) for result in results if result.what == "captured"
     ]
-    if not (context.config.autopush and built and context.store is not None) or context.config.offline:
+    if not (context.config.autopush and built and context.store is not None):
         return []
     from opambin.exchange import outbox
 
     try:
         outbox.put(context.store, built)
-        outbox.start(context.store, context.environ)
+        if not context.config.offline:
+            outbox.start(context.store, context.environ)
     except UnavailableError as error:
         return [f"opam-bin: {error}"]
     return []

@@ -251,6 +251,16 @@ def test_autopush_is_finished_when_one_waits_for_it(cache: Cache, tmp_path: Path
     assert (done.text + pushing.log()).count(" 2 pushed to environment (") == 1  # by one of the two
 
 
+def test_autopush_offline_waits_for_the_next_push(cache: Cache, tmp_path: Path) -> None:
+    pushing = Pushing(cache, tmp_path / "mine")
+    offline = pushing.environ | {"OPAMBIN_OFFLINE": "true"}
+    cache.world.opam("install", "--switch", cache.switch, "leaf", "lone", more=offline)
+    assert len(os.listdir(cache.world.cache / "outbox")) == 2  # noqa: PTH208 - names
+    assert not (cache.world.cache / "logs/push.log").exists()
+    cache.world.opam_bin("push", "--wait", more=pushing.environ)
+    assert len(list(pushing.folder.glob("keys/*/*/0"))) == 2
+
+
 def test_what_commands_say_about_a_remote(cache: Cache) -> None:
     more = {"OPAMBIN_REMOTE": cache.remote.url, "OPAMBIN_TRUSTED_KEYS": str(KEY.public)}
     at = ("--switch", cache.switch)

@@ -158,7 +158,8 @@ def test_nothing_is_compiled_before_a_value_is_made(monkeypatch: pytest.MonkeyPa
     run = builtins.exec
 
     def counted(source: Any, *rest: Any) -> None:  # noqa: ANN401 - as exec takes it
-        compiled.append(source)
+        if "(self" in source:  # Python 3.13 compiles an empty function where there is nothing to make
+            compiled.append(source)
         run(source, *rest)
 
     monkeypatch.setattr(builtins, "exec", counted)
