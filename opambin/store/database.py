@@ -89,6 +89,10 @@ class Database:
         with self._guard:
             self._let_go()
 
+    def __del__(self) -> None:
+        """Close what is no longer used: many a command uses one store until its process ends."""
+        self._let_go()
+
     def read(self, statement: str, parameters: Row = ()) -> list[Row]:
         """Return the rows of a query."""
         return self._use(lambda connection: connection.execute(statement, parameters).fetchall())

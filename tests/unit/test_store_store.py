@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import sys
 from subprocess import run
@@ -167,6 +168,27 @@ def test_an_index_of_a_newer_version_is_left_alone(store: Store) -> None:
     with pytest.raises(BadDataError, match="another version") as caught:
         store.installed("/a")
     assert caught.value.observed == 7
+
+
+def test_a_store_that_nobody_closed_is_closed_when_nobody_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def recorded(*args: Any, **named: Any) -> sqlite3.Connection:  # noqa: ANN401 - as connect takes them
+        opened.append(connect(*args, **named))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", recorded)
+    assert Store.open(tmp_path / "store").index.records() == []
+    gc.collect()
+    assert opened
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_rebuild_keeps_use_times_and_drops_what_is_gone(store: Store) -> None:
