@@ -190,7 +190,7 @@ def test_tests_that_may_have_been_asked_for(
 
 
 def test_a_pin_is_known_by_its_source(context: FakeContext, filled: list[tuple[str, str]]) -> None:
-    context.text = PLAIN + 'url { src: "file:///work/demo" }\n'
+    context.text = PLAIN + 'url { src: "file:///src/demo" }\n'
     context.switch.pinned = {DEMO.name: DEMO.version}
     context.announce()
     assert look() == ""
