@@ -18,6 +18,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from opambin.errors import UnavailableError
+from opambin.fitting import refusal
 from opambin.frozen import dataclass
 from opambin.interrupts import held_back
 from opambin.machine import checks
@@ -27,7 +28,7 @@ from opambin.opam.lock import SwitchLock
 from opambin.opam.register import Guard, Registration, register, unregister
 from opambin.placement import leftovers, placing, removing, undoing
 from opambin.placement.leftovers import journal_of
-from opambin.plan import FromManifest, Site, Verdict, refusal
+from opambin.plan import FromManifest, Site, Verdict
 from opambin.provided import InstalledPackage, Machine
 from opambin.restoring import Run, Wanted, begin_check, begin_checks, extra_files, settle, settle_all
 from opambin.store.records import InstalledRecord

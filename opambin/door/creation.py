@@ -102,7 +102,7 @@ def make(wish: Wish, environ: Mapping[str, str]) -> Made | front.PlainOpam:
             made = front.PlainOpam("nothing of this is in the store")
         if isinstance(made, Made):
             describe(made, empty.opam, named=empty.named)
-    except BaseException:
+    except BaseException:  # Ctrl-C, too: nothing may stay of it
         _remove_empty(empty)
         raise
     if isinstance(made, front.PlainOpam):
@@ -161,7 +161,7 @@ def _make_empty(wish: Wish, environ: Mapping[str, str], *, or_else: str = "") ->
         if isinstance(hint, front.PlainOpam):
             return hint
         return _Empty(opam, Switch.open(root, name, environ), hint, named, folders)
-    except BaseException:
+    except BaseException:  # Ctrl-C, too
         remove(opam, Switch(root, name, prefix))  # where opam was through with it
         raise
 

@@ -13,19 +13,19 @@ Rules:
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opambin.errors import BadDataError, UnavailableError
 from opambin.frozen import dataclass
-from opambin.model import Package, PackageName, Version
+from opambin.opam import showraw
 from opambin.opam.solution import Action, Plan, PlanFailed, Verb, parse_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from opambin.model import Package
 
 __all__ = ["Action", "Completed", "Opam", "Plan", "PlanFailed", "Verb", "parse_version"]
 
@@ -34,7 +34,6 @@ SUPPORTED_BELOW = (3,)
 ARGUMENT_BYTES = 100_000  # of one command line; Linux allows 128 KiB per argument and 2 MiB in all
 NOT_FOUND = 5  # opam's exit code when no package matches
 UNSET_FOR_OPAM = ("OPAMCLI",)
-_HEAD = re.compile(r'^opam-version: "[^"\n]*"\nname: "([^"\n]+)"\nversion: "([^"\n]+)"$', re.MULTILINE)
 SEPARATOR = "\x1f"  # between expanded values; no opam variable holds a control character
 
 
@@ -218,8 +217,8 @@ class Opam:
                 raise UnavailableError(
                     f"opam show --raw failed with exit code {done.code}: {done.stderr.strip()}"
                 )
-            for text in _split(done.stdout, chunk) or split_concatenated(done.stdout):
-                found[package_of(text)] = text
+            for text in showraw.split(done.stdout, chunk) or split_concatenated(done.stdout):
+                found[showraw.package_of(text)] = text
         return found
 
     def variables(self, names: Iterable[str]) -> dict[str, str]:
@@ -313,39 +312,6 @@ def parse_version(text: str, what: str = "opam --version") -> tuple[int, ...]:
     if len(numbers) < 2:
         raise BadDataError(what, "not a version of opam", expected="MAJOR.MINOR...", observed=repr(text))
     return tuple(numbers)
-
-
-def _split(text: str, wanted: Sequence[str]) -> list[str]:
-    """Split what ``opam show --raw`` printed by the heads of its files.
-
-    Much faster than reading every token. A description may hold what looks like a head, so this counts only
-    where each package that was asked for is met exactly once.
-
-    Returns:
-        The files; empty when they have to be told apart by a closer look.
-    """
-    heads = list(_HEAD.finditer(text))
-    if sorted(f"{head[1]}.{head[2]}" for head in heads) != sorted(wanted) or not heads or heads[0].start():
-        return []
-    bounds = [*(head.start() for head in heads), len(text)]
-    return [text[start:end] for start, end in pairwise(bounds)]
-
-
-def package_of(text: str) -> Package:
-    """Read name and version at the head of what ``opam show --raw`` printed for one package.
-
-    Raises:
-        BadDataError: They are not there.
-    """
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        key, colon, value = line.partition(":")
-        if not colon or key not in {"opam-version", "name", "version"}:
-            break
-        fields[key] = value.strip().strip('"')
-    if "name" not in fields or "version" not in fields:
-        raise BadDataError("opam show --raw", "no name and version at the head", observed=repr(text[:100]))
-    return Package(PackageName(fields["name"]), Version(fields["version"]))
 
 
 def chunked(words: Sequence[str], limit: int) -> list[list[str]]:

@@ -9,10 +9,11 @@ from opambin import cone, gather, request
 from opambin.context import open_context
 from opambin.door.decision import decide
 from opambin.errors import MisuseError
+from opambin.fitting import refusal
 from opambin.model import Package, PackageName
 from opambin.opam.client import PlanFailed
 from opambin.placement import placing
-from opambin.plan import Verdict, refusal
+from opambin.plan import Verdict
 from opambin.session.start import site_of
 
 if TYPE_CHECKING:

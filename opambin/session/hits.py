@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from opambin.context import open_context
 from opambin.errors import BadDataError, CannotRelocateError, OpambinError, UnavailableError
+from opambin.fitting import refusal
 from opambin.frozen import dataclass
 from opambin.model import FileType, Package, PackageName, Version
 from opambin.opam import dotinstall
 from opambin.opam.parser import parse
 from opambin.opam.prefixindex import PrefixIndex
 from opambin.placement import placing
-from opambin.plan import Site, refusal
+from opambin.plan import Site
 from opambin.provided import InstalledPackage, Machine
 from opambin.relocate import engine
 from opambin.session import replaced

@@ -10,7 +10,8 @@ import pytest
 
 from opambin.errors import BadDataError, UnavailableError
 from opambin.model import Package
-from opambin.opam.client import Opam, chunked, package_of, parse_version
+from opambin.opam.client import Opam, chunked, parse_version
+from opambin.opam.showraw import package_of
 from opambin.opam.solution import Action, Plan, PlanFailed, Verb, parse_plan
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from opambin.fitting import refusal
 from opambin.model import (
     Bound,
     ConeKey,
@@ -33,7 +34,6 @@ from opambin.plan import (
     conflicting,
     is_check,
     make_plan,
-    refusal,
 )
 from opambin.surroundings import Platform, Surroundings
 from opambin.universe import Node, Universe
